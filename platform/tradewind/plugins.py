@@ -1,0 +1,49 @@
+"""Tables of things that can be added: engines, families, stores.
+
+A table maps a name to `"module:Name"` and imports nothing until a name is asked for. Installed packages add their own
+through an entry point group of the same name (`tradewind.engines`, …); a name of ours is never replaced by theirs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+from tradewind.errors import NotFoundError, SpecError, did_you_mean
+
+
+class Table(Mapping[str, Any]):
+    """Names to lazily imported objects. `what` is the singular noun for messages: `engine`."""
+
+    def __init__(self, what: str, targets: Mapping[str, str]) -> None:
+        self.what = what
+        self._own = dict(targets)
+
+    def __getitem__(self, name: str) -> Any:
+        """The object behind a name. Raises NotFoundError with the nearest name, SpecError if it cannot be imported."""
+        targets = self._targets()
+        if name not in targets:
+            raise NotFoundError(f"no {self.what} named {name!r}{did_you_mean(name, targets)}")
+        module, _, attribute = targets[name].partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except ImportError as exc:
+            raise SpecError(
+                f"{self.what} {name!r} cannot be loaded: {exc}",
+                hint="install the extra it needs; `pip install 'tradewind[train,serve]'` covers a local run",
+            ) from exc
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._targets())
+
+    def __len__(self) -> int:
+        return len(self._targets())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._targets()
+
+    def _targets(self) -> dict[str, str]:
+        found = {entry.name: entry.value for entry in metadata.entry_points(group=f"tradewind.{self.what}s")}
+        return {**found, **self._own}

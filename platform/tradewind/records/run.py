@@ -1,0 +1,89 @@
+"""The records of a training run: how it began, its checkpoints, how it ended."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from tradewind.records.base import Fact, Record, StoredFile
+from tradewind.records.machine import Effort, Machine
+
+Status = Literal["running", "finished", "failed", "stopped"]
+
+
+class RunStart(Record):
+    kind: ClassVar[str] = "run"
+
+    run: str
+    dataset: str
+    parameters: int
+    spec: dict[str, Any]
+    machine: Machine
+    versions: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}:{self.run}"
+
+
+class StepMetrics(Fact):
+    """One optimizer step, as rank 0 saw it. `heldout_loss` is set where a checkpoint was made. Losses are nats a token."""
+
+    step: int
+    tokens: int
+    seconds: float
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens_per_s: float
+    heldout_loss: float | None = None
+
+
+class CheckpointRecord(Record):
+    """A complete checkpoint: written last, so that its existence means that every file is there."""
+
+    kind: ClassVar[str] = "checkpoint"
+
+    run: str
+    step: int
+    tokens: int
+    seconds: float
+    loss: float
+    heldout_loss: float
+    files: tuple[StoredFile, ...]
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}:{self.run}/{self.step}"
+
+
+class RunEnd(Record):
+    kind: ClassVar[str] = "run end"
+
+    run: str
+    status: Status
+    message: str = ""
+    steps: int = 0
+    tokens: int = 0
+    tokens_per_s: float = 0.0
+    heldout_loss: float | None = None
+    bigram_loss: float | None = None
+    best_step: int | None = None
+    restarts: int = 0
+    effort: Effort | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}:{self.run}"
+
+
+class RunSummary(Fact):
+    """A line of `tw runs list`."""
+
+    run: str
+    status: Status
+    dataset: str
+    started_at: str
+    steps: int
+    tokens: int
+    heldout_loss: float | None
+    message: str = ""

@@ -1,0 +1,33 @@
+"""The record of the ledger: what was used, for what, and what it cost at that moment."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from tradewind.records.base import Record
+
+Activity = Literal["dataset", "training", "serving"]
+
+
+class Usage(Record):
+    kind: ClassVar[str] = "usage"
+
+    usage_id: str
+    activity: Activity
+    subject: str
+    """Id of the record that the work made or served: `dataset:…`, `run:…`, `endpoint:…`."""
+    machine: str
+    requests: int = 0
+    tokens_in: int = 0
+    """Tokens read: prompts for serving, training tokens for training."""
+    tokens_out: int = 0
+    """Tokens made: completions for serving, tokens written for a dataset."""
+    seconds: float
+    cpu_seconds: float
+    energy_wh: float
+    energy_basis: str = "estimated"
+    usd: float
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}:{self.usage_id}"

@@ -1,0 +1,40 @@
+"""Wishes written by people: pydantic models that load from YAML, refuse what they do not know, and say where."""
+
+from pathlib import Path
+
+from tradewind.errors import SpecError, did_you_mean
+from tradewind.specs.base import Spec
+from tradewind.specs.dataset import DatasetSpec, TextSpec, TokenizerSpec
+from tradewind.specs.document import Document
+from tradewind.specs.reference import Reference
+from tradewind.specs.serve import ServeSpec
+from tradewind.specs.train import BatchSpec, ModelSpec, OptimizerSpec, TrainSpec
+
+KINDS: dict[str, type[Spec]] = {spec.kind: spec for spec in (DatasetSpec, TrainSpec, ServeSpec)}
+
+
+def load(path: str | Path) -> Spec:
+    """The spec in a YAML file, its class chosen by `kind`. Raises SpecError with file and line."""
+    document = Document.read(path)
+    kind = document.values.get("kind")
+    if kind is None:
+        raise SpecError(f"{document.name}: kind is missing", hint=f"start with a line `kind: {' | '.join(KINDS)}`")
+    if kind not in KINDS:
+        raise SpecError(f"{document.place(('kind',))}: unknown kind {kind!r}{did_you_mean(str(kind), KINDS)}")
+    return KINDS[kind].from_document(document)
+
+
+__all__ = [
+    "KINDS",
+    "BatchSpec",
+    "DatasetSpec",
+    "ModelSpec",
+    "OptimizerSpec",
+    "Reference",
+    "ServeSpec",
+    "Spec",
+    "TextSpec",
+    "TokenizerSpec",
+    "TrainSpec",
+    "load",
+]

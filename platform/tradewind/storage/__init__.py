@@ -1,0 +1,43 @@
+"""One door to object storage: `open_store(url)` gives a `Store` for a folder, for memory, or for S3."""
+
+from __future__ import annotations
+
+import re
+
+from tradewind.errors import SpecError, did_you_mean
+from tradewind.plugins import Table
+from tradewind.storage.content import fetch_content, get_content, put_content
+from tradewind.storage.log import RecordLog
+from tradewind.storage.store import ObjectInfo, Store
+
+STORES = Table(
+    "store",
+    {
+        "file": "tradewind.storage.file:open_store",
+        "memory": "tradewind.storage.memory:open_store",
+        "s3": "tradewind.storage.s3:open_store",
+    },
+)
+
+
+def open_store(url: str) -> Store:
+    """The store at a URL or path. Opens no connection yet. Raises SpecError for a URL that no store can be made of."""
+    match = re.match(r"([a-z][a-z0-9+.-]*)://", url)
+    scheme = match[1] if match else "file"
+    if scheme not in STORES:
+        raise SpecError(f"no store for {scheme}:// URLs{did_you_mean(scheme, STORES)}")
+    store: Store = STORES[scheme](url)
+    return store
+
+
+
+__all__ = [
+    "STORES",
+    "ObjectInfo",
+    "RecordLog",
+    "Store",
+    "fetch_content",
+    "get_content",
+    "open_store",
+    "put_content",
+]

@@ -1,0 +1,50 @@
+"""The one interface to object storage. Everything above sees keys and bytes, never a cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    key: str
+    num_bytes: int
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keys are paths with `/`, relative to `url`. Each method may raise StorageError or AuthError.
+
+    A store can be pickled, and opens its connections when a process first uses it.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where the keys live. Holds no credentials."""
+
+    def get(self, key: str) -> bytes:
+        """The whole object. Raises NotFoundError."""
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The bytes [start, end) of each range, in one or few requests. Raises NotFoundError, and StorageError past the end."""
+
+    def put(self, key: str, data: bytes | Path) -> None:
+        """Write or replace an object, whole or not at all. A `Path` is streamed from that file."""
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write an object unless one is there already; of racing creators exactly one wins. Raises ConflictError."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """The objects below a folder-like prefix, in no particular order."""
+
+    def head(self, key: str) -> ObjectInfo:
+        """Size of an object. Raises NotFoundError."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+
+    def local_path(self, key: str) -> Path | None:
+        """The file that holds the object, where the store is a folder of this machine; else None."""
