@@ -15,21 +15,22 @@ from tradewind.errors import NotFoundError, SpecError, did_you_mean
 
 
 class Table(Mapping[str, Any]):
-    """Names to lazily imported objects. `what` is the singular noun for messages: `engine`."""
+    """Names to lazily imported objects. `what` is the singular noun for messages, `group` the entry points' name."""
 
-    def __init__(self, what: str, targets: Mapping[str, str]) -> None:
+    def __init__(self, what: str, targets: Mapping[str, str], *, group: str | None = None) -> None:
         self.what = what
+        self.group = group or f"{what}s"
         self._own = dict(targets)
 
     def __getitem__(self, name: str) -> Any:
         """The object behind a name. Raises NotFoundError with the nearest name, SpecError if it cannot be imported."""
-        targets = self._targets()
-        if name not in targets:
-            raise NotFoundError(f"no {self.what} named {name!r}{did_you_mean(name, targets)}")
-        module, _, attribute = targets[name].partition(":")
+        target = self._own.get(name) or self._targets().get(name)
+        if target is None:
+            raise NotFoundError(f"no {self.what} named {name!r}{did_you_mean(name, self._targets())}")
+        module, _, attribute = target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except ImportError as exc:
+        except (ImportError, AttributeError) as exc:
             raise SpecError(
                 f"{self.what} {name!r} cannot be loaded: {exc}",
                 hint="install the extra it needs; `pip install 'tradewind[train,serve]'` covers a local run",
@@ -42,8 +43,8 @@ class Table(Mapping[str, Any]):
         return len(self._targets())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._targets()
+        return name in self._own or name in self._targets()
 
     def _targets(self) -> dict[str, str]:
-        found = {entry.name: entry.value for entry in metadata.entry_points(group=f"tradewind.{self.what}s")}
+        found = {entry.name: entry.value for entry in metadata.entry_points(group=f"tradewind.{self.group}")}
         return {**found, **self._own}

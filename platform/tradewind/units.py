@@ -63,7 +63,7 @@ def format_seconds(seconds: float) -> str:
 def format_count(count: float) -> str:
     """`1234567` → `1.23 M`."""
     for unit in ("", " k", " M", " G"):
-        if abs(count) < 1000:
+        if abs(count) < 999.5:
             return f"{count:.0f}" if unit == "" else f"{count:.3g}{unit}"
         count /= 1000
     return f"{count:.3g} T"
@@ -71,7 +71,8 @@ def format_count(count: float) -> str:
 
 def format_usd(usd: float) -> str:
     """`0.00123` → `$0.0012`; amounts from a cent on keep two digits."""
-    return f"${usd:.2f}" if usd == 0 or usd >= 0.01 else f"${usd:.2g}"
+    sign, amount = ("-" if usd < 0 else ""), abs(usd)
+    return f"{sign}${amount:.2f}" if amount == 0 or amount >= 0.01 else f"{sign}${amount:.2g}"
 
 
 def _parse(value: Any, units: dict[str, Any], *, what: str, example: str) -> float:
@@ -84,6 +85,7 @@ def _parse(value: Any, units: dict[str, Any], *, what: str, example: str) -> flo
     number, unit = float(match[1]), match[2]
     if unit and unit not in units:
         raise ValueError(f"{unit!r} in {value!r} is not a unit of {what}; {allowed}")
-    if number < 0 or not math.isfinite(number):
+    quantity = number * (units[unit] if unit else 1)
+    if quantity < 0 or not math.isfinite(quantity):
         raise ValueError(f"{value!r} is not {what}; {allowed}")
-    return float(number * (units[unit] if unit else 1))
+    return float(quantity)

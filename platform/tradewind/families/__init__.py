@@ -1,4 +1,15 @@
-from dataclasses import dataclass
-@dataclass(frozen=True)
-class ModelShape:
-    vocabulary:int; hidden:int; layers:int; heads:int; kv_heads:int; ffn:int; head_dim:int; context:int; tied:bool=True; rope_theta:float=10000.0; norm_eps:float=1e-5
+"""Model families: one file and one line of this table each."""
+
+from tradewind.families.family import Family, ModelShape
+from tradewind.plugins import Table
+
+FAMILIES = Table("family", {"llama": "tradewind.families.llama:Llama"}, group="families")
+
+
+def family(name: str) -> Family:
+    """The family of that name. Raises NotFoundError with the nearest name."""
+    found: Family = FAMILIES[name]()
+    return found
+
+
+__all__ = ["FAMILIES", "Family", "ModelShape", "family"]

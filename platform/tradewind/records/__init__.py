@@ -3,7 +3,7 @@
 from tradewind.records.base import Fact, Record, StoredFile, now
 from tradewind.records.dataset import DatasetVersion, Shard, Split, TokenizerFile
 from tradewind.records.endpoint import EndpointState
-from tradewind.records.machine import Effort, Machine
+from tradewind.records.machine import Effort, Machine, ProcessName
 from tradewind.records.model import AliasMove, ModelVersion
 from tradewind.records.run import CheckpointRecord, RunEnd, RunStart, RunSummary, Status, StepMetrics
 from tradewind.records.usage import Activity, Usage
@@ -18,6 +18,7 @@ __all__ = [
     "Fact",
     "Machine",
     "ModelVersion",
+    "ProcessName",
     "Record",
     "RunEnd",
     "RunStart",

@@ -21,7 +21,8 @@ def now() -> datetime:
 class Fact(BaseModel):
     """A part of a record."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # "strings": a loss that is no number must read back; pydantic would write null, which no float field takes.
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
 
 class Record(Fact):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from tradewind.records.base import Record
+from tradewind.records.machine import ProcessName
 
 
 class EndpointState(Record):
-    """`pid` and `process_started` name the process that holds the endpoint on `machine`, even when pids are used again."""
+    """`process` holds the endpoint: when it ends, the endpoint does. None where a Ray cluster holds it."""
 
     kind: ClassVar[str] = "endpoint"
 
@@ -19,9 +20,7 @@ class EndpointState(Record):
     url: str
     model: str
     engine: str
-    machine: str
-    pid: int
-    process_started: float
+    process: ProcessName | None
     spec: dict[str, Any]
 
     @property

@@ -13,6 +13,14 @@ class Machine(Fact):
     usd_per_hour: float
 
 
+class ProcessName(Fact):
+    """A process, named so that a pid that is used again is not mistaken for it. `started` in seconds since 1970."""
+
+    host: str
+    pid: int
+    started: float
+
+
 class Effort(Fact):
     """What a piece of work took: wall time, processor time of its own processes, and what follows from the two."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from tradewind.records.base import Fact, Record, StoredFile
-from tradewind.records.machine import Effort, Machine
+from tradewind.records.machine import Effort, Machine, ProcessName
 
 Status = Literal["running", "finished", "failed", "stopped"]
 
@@ -18,6 +18,7 @@ class RunStart(Record):
     parameters: int
     spec: dict[str, Any]
     machine: Machine
+    process: ProcessName
     versions: dict[str, str]
 
     @property
@@ -26,7 +27,11 @@ class RunStart(Record):
 
 
 class StepMetrics(Fact):
-    """One optimizer step, as rank 0 saw it. `heldout_loss` is set where a checkpoint was made. Losses are nats a token."""
+    """One optimizer step. `heldout_loss` is set where a checkpoint was made. Losses are nats a token.
+
+    `seconds` is training time since the run began, `cpu_seconds` the processor time of all workers, `tokens` what has
+    been trained on; all three go on counting where a lost worker's checkpoint had them.
+    """
 
     step: int
     tokens: int
@@ -35,6 +40,7 @@ class StepMetrics(Fact):
     learning_rate: float
     grad_norm: float
     tokens_per_s: float
+    cpu_seconds: float
     heldout_loss: float | None = None
 
 
@@ -47,6 +53,7 @@ class CheckpointRecord(Record):
     step: int
     tokens: int
     seconds: float
+    cpu_seconds: float
     loss: float
     heldout_loss: float
     files: tuple[StoredFile, ...]
@@ -62,13 +69,14 @@ class RunEnd(Record):
     run: str
     status: Status
     message: str = ""
+    hint: str | None = None
+    failures: dict[str, str] = {}
     steps: int = 0
     tokens: int = 0
     tokens_per_s: float = 0.0
     heldout_loss: float | None = None
     bigram_loss: float | None = None
     best_step: int | None = None
-    restarts: int = 0
     effort: Effort | None = None
 
     @property

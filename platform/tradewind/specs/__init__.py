@@ -19,7 +19,7 @@ def load(path: str | Path) -> Spec:
     kind = document.values.get("kind")
     if kind is None:
         raise SpecError(f"{document.name}: kind is missing", hint=f"start with a line `kind: {' | '.join(KINDS)}`")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise SpecError(f"{document.place(('kind',))}: unknown kind {kind!r}{did_you_mean(str(kind), KINDS)}")
     return KINDS[kind].from_document(document)
 

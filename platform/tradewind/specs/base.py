@@ -1,4 +1,4 @@
-"""What every spec has in common: it is frozen, refuses unknown keys, and loads from YAML with file and line in its errors."""
+"""What every spec has in common: frozen, refusing unknown keys, loaded from YAML with file and line in its errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from tradewind.errors import SpecError
 from tradewind.specs.document import Document
@@ -23,11 +23,18 @@ class Block(BaseModel):
 
     model_config = _CONFIG
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *typing.get_args(kind)}:
+            raise ValueError("a number is needed")
+        return value
 
-class Spec(BaseModel):
+
+class Spec(Block):
     """A wish written by a person. `kind` is the word that its YAML file starts with."""
 
-    model_config = _CONFIG
     kind: ClassVar[str]
 
     @classmethod
@@ -60,7 +67,9 @@ class Spec(BaseModel):
             *blocks, last = key.split("__")
             target = values
             for block in blocks:
-                target = target[block]
+                target = target.setdefault(block, {})
+                if not isinstance(target, dict):
+                    raise SpecError(f"{type(self).__name__}: {block} has no part {last!r}")
             target[last] = value
         return self.of(**values)
 

@@ -13,6 +13,8 @@ from tradewind.errors import NotFoundError, SpecError
 
 Where = tuple[int | str, ...]
 
+KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
 
 @dataclass(frozen=True)
 class Document:
@@ -40,12 +42,17 @@ class Document:
         except yaml.MarkedYAMLError as exc:
             line = exc.problem_mark.line + 1 if exc.problem_mark else 1
             raise SpecError(f"{name}:{line}: not valid YAML: {exc.problem}") from exc
-        except yaml.YAMLError as exc:
+        except (yaml.YAMLError, ValueError) as exc:  # ValueError: a date like 2024-99-99
             raise SpecError(f"{name}: not valid YAML: {exc}") from exc
+        except RecursionError as exc:
+            raise SpecError(f"{name}: not a spec: nested too deeply") from exc
         if not isinstance(node, yaml.MappingNode) or not isinstance(values, dict):
             raise SpecError(f"{name}: a spec is a mapping of keys to values", hint="start with a line `kind: train`")
         lines: dict[Where, int] = {}
-        _walk(node, (), lines, name)
+        try:
+            _walk(node, (), lines, name)
+        except RecursionError as exc:
+            raise SpecError(f"{name}: not a spec: a part of it contains itself") from exc
         return cls(name, values, lines)
 
     @classmethod
@@ -68,6 +75,8 @@ def _walk(node: yaml.Node, where: Where, lines: dict[Where, int], name: str) -> 
         for key, value in node.value:
             here = (*where, key.value)
             line = key.start_mark.line + 1
+            if key.tag not in KEY_TAGS:
+                raise SpecError(f"{name}:{line}: key {key.value!r} is not a word", hint="put it in quotes")
             if here in lines:
                 raise SpecError(f"{name}:{line}: key {key.value!r} is given twice (first on line {lines[here]})")
             lines[here] = line

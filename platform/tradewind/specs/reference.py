@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from tradewind.errors import SpecError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+VERSION_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Reference:
         if not at:
             return cls(name)
         number = re.fullmatch(r"v?([0-9]+)", tail)
-        if number and int(number[1]) > 0:
+        if number and len(number[1]) <= VERSION_DIGITS and int(number[1]) > 0:
             return cls(name, version=int(number[1]))
         if not number and NAME.fullmatch(tail):
             return cls(name, alias=tail)
@@ -65,4 +66,3 @@ def _checked_reference(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_checked_name)]
 Ref = Annotated[str, AfterValidator(_checked_reference)]
-

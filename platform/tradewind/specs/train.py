@@ -66,5 +66,7 @@ class TrainSpec(Spec):
     @model_validator(mode="after")
     def _batch_feeds_workers(self) -> Self:
         if self.batch.sequences < self.workers:
-            raise ValueError(f"batch.sequences {self.batch.sequences} leaves some of {self.workers} workers without work")
+            raise ValueError(
+                f"batch.sequences {self.batch.sequences} leaves some of {self.workers} workers without work"
+            )
         return self

@@ -22,13 +22,13 @@ STORES = Table(
 
 def open_store(url: str) -> Store:
     """The store at a URL or path. Opens no connection yet. Raises SpecError for a URL that no store can be made of."""
-    match = re.match(r"([a-z][a-z0-9+.-]*)://", url)
-    scheme = match[1] if match else "file"
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", url)
+    scheme = match[1].lower() if match else "file"
+    url = scheme + url[len(scheme) :] if match else url
     if scheme not in STORES:
         raise SpecError(f"no store for {scheme}:// URLs{did_you_mean(scheme, STORES)}")
     store: Store = STORES[scheme](url)
     return store
-
 
 
 __all__ = [

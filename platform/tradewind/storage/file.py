@@ -20,7 +20,9 @@ def _folder(url: str) -> Path:
         return Path(url).expanduser().absolute()
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-        raise SpecError(f"{url!r} is not a file URL of this machine", hint="write file:///absolute/path or a plain path")
+        raise SpecError(
+            f"{url!r} is not a file URL of this machine", hint="write file:///absolute/path or a plain path"
+        )
     return Path(unquote(parts.path))
 
 

@@ -7,6 +7,7 @@ number exactly one wins, and the others take the next. Nothing is ever replaced.
 from __future__ import annotations
 
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from tradewind.storage.store import Store
 R = TypeVar("R", bound=Record)
 
 ATTEMPTS = 50
+_ENTRY = re.compile(r"[0-9]{12}\.json")
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class RecordLog(Generic[R]):
     record: type[R]
 
     def numbers(self) -> list[int]:
-        """All numbers written so far, ascending."""
-        names = (item.key.rpartition("/")[2] for item in self.store.list(self.prefix))
-        return sorted(int(name.removesuffix(".json")) for name in names if name.endswith(".json"))
+        """All numbers written so far, ascending. Other objects below the prefix do not count."""
+        names = (item.key.removeprefix(f"{self.prefix}/") for item in self.store.list(self.prefix))
+        return sorted(int(name.removesuffix(".json")) for name in names if _ENTRY.fullmatch(name))
 
     def read(self, number: int) -> R:
         """Raises NotFoundError when that number was never written, IntegrityError when it is damaged."""

@@ -9,11 +9,10 @@ from tradewind.errors import SpecError
 from tradewind.storage.object_store import ObjectStore
 
 _stores: dict[str, Any] = {}
-_owner = os.getpid()
 
 
 def open_store(url: str) -> ObjectStore:
-    return ObjectStore(f"{url.rstrip('/')}#{_owner}" if "#" not in url else url, _open_native)
+    return ObjectStore(f"{url.rstrip('/')}#{os.getpid()}" if "#" not in url else url, _open_native)
 
 
 def _open_native(url: str) -> Any:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from tradewind.errors import SpecError
+from tradewind.errors import AuthError, SpecError
 from tradewind.storage.object_store import ObjectStore
 
 ENVIRONMENT_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -51,6 +51,12 @@ def _credentials() -> Any:
     """boto3's chain where it is installed; None lets obstore read the environment and the instance's role."""
     if all(os.environ.get(key) for key in ENVIRONMENT_KEYS) or importlib.util.find_spec("boto3") is None:
         return None
+    from botocore.exceptions import BotoCoreError
     from obstore.auth.boto3 import Boto3CredentialProvider
 
-    return Boto3CredentialProvider()
+    try:
+        return Boto3CredentialProvider()
+    except (BotoCoreError, ValueError) as exc:
+        raise AuthError(
+            "no AWS credentials were found", hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        ) from exc

@@ -16,7 +16,8 @@ class ObjectInfo:
 
 @runtime_checkable
 class Store(Protocol):
-    """Keys are paths with `/`, relative to `url`. Each method may raise StorageError or AuthError.
+    """Keys are paths with `/`, relative to `url`. Each method may raise StorageError or AuthError, and SpecError for a
+    URL that cannot be used (no such bucket, a forked process) and for a key that leads out of it.
 
     A store can be pickled, and opens its connections when a process first uses it.
     """
@@ -29,7 +30,7 @@ class Store(Protocol):
         """The whole object. Raises NotFoundError."""
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The bytes [start, end) of each range, in one or few requests. Raises NotFoundError, and StorageError past the end."""
+        """The bytes [start, end) of each range, in few requests. Raises NotFoundError, StorageError past the end."""
 
     def put(self, key: str, data: bytes | Path) -> None:
         """Write or replace an object, whole or not at all. A `Path` is streamed from that file."""

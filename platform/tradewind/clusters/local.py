@@ -1,0 +1,159 @@
+"""The Ray that work runs on: the one that is there, or one of our own on this machine that ends with us.
+
+A cluster is used when the program is connected to one already, or when RAY_ADDRESS names one (as inside
+`ray job submit`). Otherwise Ray starts here, on loopback, in a folder of its own, with ports of its own, beside whatever
+other Ray may run; when the session closes, its processes and its folder are gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tradewind
+from tradewind import progress
+from tradewind.clusters.machine import usable_cpus
+from tradewind.errors import CapacityError
+
+PREFIX = "tw-ray-"
+OBJECT_STORE_BYTES = 256 * 1024**2
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the default of 2 s is time lost after each lost worker
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass
+class RaySession:
+    """A connection to Ray. `folder` is set where the Ray is our own and ends with this session."""
+
+    folder: Path | None = None
+    processes: list[Any] = field(default_factory=list)
+
+    @property
+    def is_own(self) -> bool:
+        return self.folder is not None
+
+    def close(self) -> None:
+        """Leave Ray; where it is our own, end its processes and remove its folder. Safe to call twice."""
+        if self.folder is None:
+            return
+        import ray
+
+        with _unhurried():
+            ray.shutdown()
+            _end(self.processes)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
+
+
+def connect(*, workers: int = 1) -> RaySession:
+    """Connect to Ray, starting one here when there is none. `workers` is how many processes it must be able to hold.
+
+    Raises CapacityError when Ray cannot start.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return RaySession()
+    os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(runtime_env={"py_modules": [str(Path(tradewind.__file__).parent)]}, logging_level=logging.WARNING)
+        return RaySession()
+    return _start(workers)
+
+
+def _start(workers: int) -> RaySession:
+    import ray
+
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
+    session = RaySession(folder, [])
+    with progress.track("start Ray"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ray.init(
+                address="local",
+                num_cpus=max(workers, usable_cpus()),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE_BYTES,
+                namespace="tradewind",
+                _temp_dir=str(folder),
+                _node_ip_address="127.0.0.1",
+            )
+        except BaseException as exc:
+            session.processes = _children()
+            session.close()
+            if isinstance(exc, Exception):
+                raise CapacityError(f"Ray cannot start here: {exc}", hint=f"is there room in {folder.parent}?") from exc
+            raise
+    session.processes = _children()
+    return session
+
+
+def _short_folder() -> str:
+    """Ray makes sockets in its folder, and a socket's path has at most 107 bytes."""
+    chosen = tempfile.gettempdir()
+    return chosen if len(chosen) <= 30 else "/tmp"  # noqa: S108
+
+
+def _children() -> list[Any]:
+    import psutil
+
+    return list(psutil.Process().children(recursive=True))
+
+
+def _end(processes: list[Any]) -> None:
+    """Wait for processes to go, together with what they started, and kill those that stay."""
+    import psutil
+
+    everyone = {process.pid: process for process in processes}
+    for process in processes:
+        try:
+            everyone.update({child.pid: child for child in process.children(recursive=True)})
+        except psutil.NoSuchProcess:
+            continue
+    _, alive = psutil.wait_procs(list(everyone.values()), timeout=5)
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(alive, timeout=5)
+
+
+def _sweep() -> None:
+    """Remove the folders that killed sessions have left behind."""
+    import psutil
+
+    for folder in Path(_short_folder()).glob(f"{PREFIX}*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _unhurried() -> Iterator[None]:
+    """Let no second Ctrl-C cut the clean-up short."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,75 @@
+"""What this machine is: processor, memory that a program may really use, and what an hour of it costs."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import socket
+from pathlib import Path
+
+from tradewind.errors import SpecError
+from tradewind.records import Machine
+
+PRICE = "TRADEWIND_USD_PER_HOUR"
+
+
+def this_machine() -> Machine:
+    """Raises SpecError when the price in the environment is not one."""
+    return Machine(
+        host=socket.gethostname(),
+        processor=_processor(),
+        num_cpus=usable_cpus(),
+        memory_bytes=memory_limit(),
+        usd_per_hour=_price(),
+    )
+
+
+def usable_cpus() -> int:
+    """Processors that this process may run on, which in a container is fewer than the machine has."""
+    return len(os.sched_getaffinity(0))
+
+
+def memory_limit() -> int:
+    """Bytes of memory that programs here may use in all: the machine's, or the container's where that is less."""
+    import psutil
+
+    total: int = psutil.virtual_memory().total
+    return min([total, *_container("memory.max", "memory/memory.limit_in_bytes")])
+
+
+def memory_free() -> int:
+    """Bytes of memory that can be had now without swapping."""
+    import psutil
+
+    available: int = psutil.virtual_memory().available
+    limits = _container("memory.max", "memory/memory.limit_in_bytes")
+    used = _container("memory.current", "memory/memory.usage_in_bytes")
+    return max(0, min([available, *(limit - use for limit, use in zip(limits, used, strict=False))]))
+
+
+def _container(version_2: str, version_1: str) -> list[int]:
+    """A number that the control group states, if it does."""
+    for name in (version_2, version_1):
+        path = Path("/sys/fs/cgroup") / name
+        if path.exists() and (text := path.read_text().strip()).isdigit():
+            return [int(text)]
+    return []
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _price() -> float:
+    text = os.environ.get(PRICE, "0")
+    try:
+        price = float(text)
+    except ValueError:
+        price = -1.0
+    if not 0 <= price < math.inf:
+        raise SpecError(f"{PRICE} is {text!r}", hint="give dollars an hour, like 0.35; without it an own machine costs 0")
+    return price

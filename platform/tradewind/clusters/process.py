@@ -1,0 +1,51 @@
+"""Processes of this machine that hold something: are they still there, and ending them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+from tradewind.records import ProcessName
+
+
+def this_process() -> ProcessName:
+    import psutil
+
+    return ProcessName(host=socket.gethostname(), pid=os.getpid(), started=psutil.Process().create_time())
+
+
+def is_here(name: ProcessName) -> bool:
+    return name.host == socket.gethostname()
+
+
+def is_gone(name: ProcessName) -> bool:
+    """True when it ran on this machine and runs no more. A process of another machine is never known to be gone."""
+    return is_here(name) and not _runs(name)
+
+
+def stop(name: ProcessName, *, timeout_s: float) -> bool:
+    """Ask a process of this machine to end, and kill it when it has not in time. Returns whether it was still there."""
+    import psutil
+
+    if not is_here(name) or not _runs(name):
+        return False
+    process = psutil.Process(name.pid)
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout_s)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait(timeout_s)
+    return True
+
+
+def _runs(name: ProcessName) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(name.pid)
+        same = abs(process.create_time() - name.started) < 1
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,8 @@
+"""Immutable dataset versions on any store: text becomes token shards, read in one shuffled order by any number of readers."""
+
+from tradewind.datasets.batches import Batches
+from tradewind.datasets.dataset import Dataset
+from tradewind.datasets.order import Permutation
+from tradewind.datasets.versions import Datasets
+
+__all__ = ["Batches", "Dataset", "Datasets", "Permutation"]

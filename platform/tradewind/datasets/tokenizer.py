@@ -1,0 +1,48 @@
+"""Byte-level BPE tokenizers: trained on the text at hand, stored as the `tokenizer.json` that everyone reads.
+
+Byte-level BPE (Radford et al. 2019, section 2.2) has no unknown token: any text encodes, and decodes to itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tradewind.errors import IntegrityError, SpecError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> Tokenizer:
+    """A tokenizer with exactly `vocabulary` tokens. Raises SpecError when the text is too small for so many."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    if tokenizer.get_vocab_size() != vocabulary:
+        raise SpecError(
+            f"the text is too small for a vocabulary of {vocabulary}: it gives {tokenizer.get_vocab_size()} tokens",
+            hint="add text, or ask for fewer tokens",
+        )
+    return tokenizer
+
+
+def load_tokenizer(data: bytes, *, what: str) -> Tokenizer:
+    """A tokenizer from the bytes of a `tokenizer.json`. Raises IntegrityError when they are not one."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_buffer(data)
+    except Exception as exc:  # noqa: BLE001 - the library raises bare Exception
+        raise IntegrityError(f"the tokenizer of {what} cannot be read: {exc}") from exc

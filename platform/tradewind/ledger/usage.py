@@ -1,0 +1,84 @@
+"""The ledger: rows of usage, appended as Parquet files to the workspace and never changed."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tradewind.errors import IntegrityError
+from tradewind.records import Activity, Effort, Machine, Usage, now
+from tradewind.storage import Store
+
+FOLDER = "ledger/usage"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    store: Store
+
+    def record(self, rows: Iterable[Usage]) -> None:
+        """Append rows, all or none of them. Each call writes one object."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        plain = [row.model_dump() | {"parents": list(row.parents)} for row in rows]
+        if not plain:
+            return
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(plain, schema=_schema()), buffer)
+        day = now().date().isoformat()
+        self.store.create(f"{FOLDER}/date={day}/{uuid.uuid4().hex}.parquet", buffer.getvalue())
+
+    def rows(self, *, since: datetime | None = None) -> list[Usage]:
+        """All rows, oldest first; with `since` only those of that moment or later."""
+        rows = (row for key in self._keys(since) for row in self._read(key))
+        return sorted((row for row in rows if since is None or row.created_at >= since), key=lambda row: row.created_at)
+
+    def _keys(self, since: datetime | None) -> Iterator[str]:
+        first = f"{FOLDER}/date={since.date().isoformat()}" if since else ""
+        return (item.key for item in self.store.list(FOLDER) if item.key >= first)
+
+    def _read(self, key: str) -> list[Usage]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(io.BytesIO(self.store.get(key)))
+        except pa.ArrowInvalid as exc:
+            raise IntegrityError(f"{self.store.url}/{key} is not a whole Parquet file", hint="restore or delete it") from exc
+        return [Usage.model_validate(row) for row in table.to_pylist()]
+
+
+def usage(
+    activity: Activity,
+    subject: str,
+    machine: Machine,
+    effort: Effort,
+    *,
+    tokens_in: int = 0,
+    tokens_out: int = 0,
+    requests: int = 0,
+) -> Usage:
+    """A row of the ledger for work that has been metered."""
+    return Usage(
+        usage_id=uuid.uuid4().hex,
+        activity=activity,
+        subject=subject,
+        parents=(subject,),
+        machine=machine.host,
+        requests=requests,
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        **effort.model_dump(),
+    )
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    types = {int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC"), tuple[str, ...]: pa.list_(pa.string())}
+    return pa.schema([(name, types.get(field.annotation, pa.string())) for name, field in Usage.model_fields.items()])  # type: ignore[arg-type]

@@ -1,0 +1,75 @@
+"""Progress of long work: a bar in a terminal or notebook, one line at the end elsewhere. All on standard error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tradewind.units import format_seconds
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class Bar:
+    """How far one piece of work is. `note` stands behind the bar: the current loss, the file count."""
+
+    def __init__(self, shown: Progress | None = None, task: TaskID | None = None) -> None:
+        self.note = ""
+        self._shown = shown
+        self._task = task
+
+    def advance(self, amount: float = 1, note: str | None = None) -> None:
+        """Add to what is done."""
+        self.note = self.note if note is None else note
+        if self._shown is not None and self._task is not None:
+            self._shown.update(self._task, advance=amount, note=self.note)
+
+    def reach(self, done: float, *, total: float | None = None, note: str | None = None) -> None:
+        """Say what is done in all, and a new total when it has become known."""
+        self.note = self.note if note is None else note
+        if self._shown is not None and self._task is not None:
+            self._shown.update(self._task, completed=done, total=total, note=self.note)
+
+
+@contextmanager
+def track(title: str, *, total: float | None = None) -> Iterator[Bar]:
+    """Show a piece of work while the block runs. Without a total the bar only shows that something moves."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    began = time.monotonic()
+    if not (console.is_terminal or console.is_jupyter):
+        bar = Bar()
+        yield bar
+        print_line(f"{title}: {format_seconds(time.monotonic() - began)}{', ' + bar.note if bar.note else ''}")
+        return
+    with _live(console) as progress:
+        task = progress.add_task(title, total=total, note="")
+        bar = Bar(progress, task)
+        yield bar
+        finished = progress.tasks[0].total or 1
+        progress.update(task, completed=finished, total=finished, note=bar.note)
+
+
+def print_line(text: str) -> None:
+    """A line of plain text on standard error, above any bar."""
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
+
+
+def _live(console: object) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    assert isinstance(console, Console)
+    return Progress(
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+        console=console,
+    )

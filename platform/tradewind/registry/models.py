@@ -1,0 +1,137 @@
+"""The models of a workspace: immutable versions, and aliases that move between them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tradewind.errors import ConflictError, NotFoundError, StorageError, did_you_mean
+from tradewind.records import AliasMove, ModelVersion
+from tradewind.specs import Reference
+from tradewind.specs.reference import check_name
+from tradewind.storage import RecordLog, Store, fetch_content, put_content
+
+FOLDER = "models"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One version of a model, with the store that holds its files."""
+
+    store: Store
+    record: ModelVersion
+
+    @property
+    def reference(self) -> str:
+        return f"{self.record.name}@{self.record.version}"
+
+    def export(self, folder: Path) -> Path:
+        """Write the Hugging Face files into a new folder, verified. Raises ConflictError when the folder holds files."""
+        if folder.exists() and any(folder.iterdir()):
+            raise ConflictError(f"{folder} is not empty", hint="name a new folder")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+                for name, file in self.record.files.items():
+                    source = fetch_content(self.store, file, what=f"model {self.reference}")
+                    shutil.copyfile(source, Path(scratch) / name)
+                Path(scratch).chmod(0o755)
+                shutil.copytree(scratch, folder, dirs_exist_ok=True)
+        except OSError as exc:
+            raise StorageError(f"{folder} cannot be written: {exc.strerror}", hint="free space or change rights") from exc
+        return folder
+
+    def link(self, folder: Path) -> Path:
+        """Make a folder of links to the verified files, for programs of this machine that read them in place."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, file in self.record.files.items():
+            (folder / name).symlink_to(fetch_content(self.store, file, what=f"model {self.reference}"))
+        return folder
+
+
+@dataclass(frozen=True)
+class Models:
+    store: Store
+
+    def names(self) -> list[str]:
+        return sorted({item.key.split("/")[1] for item in self.store.list(FOLDER) if "/versions/" in item.key})
+
+    def list(self) -> Iterator[ModelVersion]:
+        """Every version of every model, oldest first by name."""
+        for name in self.names():
+            yield from self._log(name).all()
+
+    def get(self, reference: str) -> Model:
+        """`name@version`, `name@alias`, or the newest version of `name`. Raises NotFoundError with what there is."""
+        wanted = Reference.parse(reference)
+        numbers = self._log(wanted.name).numbers()
+        if not numbers:
+            raise NotFoundError(f"no model named {wanted.name!r}{did_you_mean(wanted.name, self.names())}")
+        version = wanted.version or (self._aliased(wanted) if wanted.alias else numbers[-1])
+        if version not in numbers:
+            raise NotFoundError(f"{wanted.name} has no version {version}", hint=f"the newest is {numbers[-1]}")
+        return Model(self.store, self._log(wanted.name).read(version))
+
+    def add(
+        self,
+        name: str,
+        files: Mapping[str, bytes],
+        *,
+        parents: tuple[str, ...],
+        family: str,
+        parameters: int,
+        context: int,
+        heldout_loss: float | None,
+        card: Mapping[str, Any],
+    ) -> Model:
+        """Store the files of a model and then the version that names them."""
+        check_name(name)
+        stored = {path: put_content(self.store, f"{FOLDER}/{name}/data", data) for path, data in files.items()}
+        record = self._log(name).append(
+            lambda version, writer: ModelVersion(
+                name=name,
+                version=version,
+                writer=writer,
+                parents=parents,
+                family=family,
+                parameters=parameters,
+                context=context,
+                heldout_loss=heldout_loss,
+                files=stored,
+                card=json.loads(json.dumps(dict(card))),
+            )
+        )
+        return Model(self.store, record)
+
+    def promote(self, reference: str, *, alias: str) -> AliasMove:
+        """Let `name@alias` mean the version of a reference from now on."""
+        check_name(alias)
+        record = self.get(reference).record
+        return self._moves(record.name, alias).append(
+            lambda move, writer: AliasMove(
+                name=record.name, alias=alias, version=record.version, move=move, writer=writer, parents=(record.id,)
+            )
+        )
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """What each alias of a model means now."""
+        prefix = f"{FOLDER}/{name}/aliases"
+        found = sorted({item.key.removeprefix(f"{prefix}/").split("/")[0] for item in self.store.list(prefix)})
+        return {alias: self._moves(name, alias).latest().version for alias in found}
+
+    def _aliased(self, wanted: Reference) -> int:
+        aliases = self.aliases(wanted.name)
+        if wanted.alias not in aliases:
+            raise NotFoundError(f"{wanted.name} has no alias {wanted.alias!r}{did_you_mean(wanted.alias or '', aliases)}")
+        return aliases[wanted.alias]
+
+    def _log(self, name: str) -> RecordLog[ModelVersion]:
+        return RecordLog(self.store, f"{FOLDER}/{name}/versions", ModelVersion)
+
+    def _moves(self, name: str, alias: str) -> RecordLog[AliasMove]:
+        return RecordLog(self.store, f"{FOLDER}/{name}/aliases/{alias}", AliasMove)

@@ -1,0 +1,55 @@
+"""The ledger as rows: what each activity used, and the total.
+
+Plain data for the page and the terminal alike. Several records of one activity on one subject become one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tradewind.records import Usage
+
+
+@dataclass(frozen=True)
+class UsageRow:
+    """A row of the ledger table. `tokens` are those read and those made together."""
+
+    activity: str
+    """`dataset`, `training`, `serving`; `total` in the last row."""
+    subject: str
+    requests: int
+    tokens: int
+    tokens_per_s: float | None
+    """None in the total, where a rate over different kinds of work means nothing, and where no time passed."""
+    seconds: float
+    energy_wh: float
+    energy_basis: str
+    usd: float
+
+
+def usage_rows(usage: Iterable[Usage]) -> list[UsageRow]:
+    """One row for each activity and subject, in the order they first appear, then the total."""
+    records = list(usage)
+    subjects: dict[tuple[str, str], list[Usage]] = {}
+    for record in records:
+        subjects.setdefault((record.activity, record.subject), []).append(record)
+    rows = [_row(activity, subject, group) for (activity, subject), group in subjects.items()]
+    return [*rows, _row("total", "", records)]
+
+
+def _row(activity: str, subject: str, records: Sequence[Usage]) -> UsageRow:
+    tokens = sum(record.tokens_in + record.tokens_out for record in records)
+    seconds = sum(record.seconds for record in records)
+    bases = {record.energy_basis for record in records}
+    return UsageRow(
+        activity=activity,
+        subject=subject,
+        requests=sum(record.requests for record in records),
+        tokens=tokens,
+        tokens_per_s=tokens / seconds if subject and seconds > 0 else None,
+        seconds=seconds,
+        energy_wh=sum(record.energy_wh for record in records),
+        energy_basis=bases.pop() if len(bases) == 1 else "estimated",
+        usd=sum(record.usd for record in records),
+    )

@@ -1,0 +1,212 @@
+"""Endpoints: deployed on Ray Serve, found again through their records."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tradewind import progress
+from tradewind.clusters import RaySession, connect, is_gone, is_here, stop, this_process
+from tradewind.engines import ENGINES
+from tradewind.errors import CapacityError, NotFoundError, RunError, SpecError, did_you_mean
+from tradewind.records import EndpointState
+from tradewind.registry import Models
+from tradewind.serving.replica import Replica
+from tradewind.specs import ServeSpec
+from tradewind.storage import RecordLog, Store
+
+if TYPE_CHECKING:
+    import openai
+
+FOLDER = "endpoints"
+STOP_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint as its newest record tells it."""
+
+    store: Store
+    record: EndpointState
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def url(self) -> str:
+        return self.record.url
+
+    @property
+    def is_up(self) -> bool:
+        """False also when the process that held it is gone without a word."""
+        holder = self.record.process
+        return self.record.status == "up" and not (holder and is_gone(holder))
+
+    def client(self) -> openai.OpenAI:
+        """OpenAI's own client, pointed here."""
+        import openai
+
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="not-needed", max_retries=0)
+
+    def curl(self, prompt: str = "def ") -> str:
+        """A command line that asks for a completion."""
+        body = f'{{"model": "{self.record.model}", "prompt": "{prompt}", "max_tokens": 48}}'
+        return f"curl {self.url}/v1/completions -H 'Content-Type: application/json' -d '{body}'"
+
+    def stop(self) -> None:
+        """Take the endpoint down. Raises NotFoundError when it is not up, SpecError when another machine holds it."""
+        holder = self.record.process
+        if not self.is_up:
+            self.mark_down()
+            raise NotFoundError(f"endpoint {self.name!r} is not up")
+        if holder is None or holder == this_process():
+            _delete(self.name)
+        elif not is_here(holder):
+            raise SpecError(f"endpoint {self.name!r} runs on {holder.host}", hint="stop it there")
+        else:
+            stop(holder, timeout_s=STOP_TIMEOUT_S)
+        self.mark_down()
+
+    def mark_down(self) -> None:
+        """Record that the endpoint is down, unless that is recorded already."""
+        log = _log(self.store, self.name)
+        if log.latest().status == "up":
+            log.append(
+                lambda change, writer: self.record.model_copy(
+                    update={"change": change, "writer": writer, "status": "down", "parents": (self.record.id,)}
+                )
+            )
+
+
+def deploy(store: Store, spec: ServeSpec, session: RaySession) -> Endpoint:
+    """Bring an endpoint up and return once it answers. Raises NotFoundError, IntegrityError, SpecError or RunError."""
+    from ray import serve
+
+    model = check(store, spec)
+    with progress.track("deploy endpoint"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        serve.start(
+            http_options={"host": spec.host, "port": spec.port, "request_timeout_s": spec.request_timeout_s},
+            proxy_location="HeadOnly",
+        )
+        try:
+            replica = Replica(spec=spec, store=store, model=model, subject=f"endpoint:{spec.name}")
+            serve.run(_application(replica), name=spec.name, route_prefix="/")
+        except RuntimeError as exc:
+            raise RunError(f"endpoint {spec.name!r} did not start: {_why(spec.name) or exc}") from exc
+    record = _log(store, spec.name).append(
+        lambda change, writer: EndpointState(
+            name=spec.name,
+            change=change,
+            writer=writer,
+            status="up",
+            url=f"http://{spec.host}:{spec.port}",
+            model=model,
+            engine=spec.engine,
+            process=this_process() if session.is_own else None,
+            spec=spec.model_dump(mode="json"),
+            parents=(f"model:{model}",),
+        )
+    )
+    return Endpoint(store, record)
+
+
+def check(store: Store, spec: ServeSpec) -> str:
+    """Whether a spec can be served here, before anything starts. Returns the model's version, alias resolved."""
+    ENGINES[spec.engine]
+    model = Models(store).get(spec.model).reference
+    check_port(spec.host, spec.port)
+    return model
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises SpecError when nothing can listen there: the port is taken, or the address is not this machine's."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError as exc:
+            raise SpecError(f"port {port} needs more rights", hint="choose one above 1023 with --port") from exc
+        except OSError as exc:
+            text = f"port {port} on {host} is in use" if exc.errno == 98 else f"cannot listen on {host}: {exc.strerror}"
+            raise SpecError(text, hint=f"choose another: --port {free_port(port + 1)}") from exc
+
+
+def free_port(first: int = 8000) -> int:
+    """The first port from `first` on that is free on this machine."""
+    for port in range(first, 65536):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) and not _bind_fails(port):
+                return port
+    raise CapacityError(f"no free port from {first} on")
+
+
+def find(store: Store, name: str) -> Endpoint:
+    """An endpoint by name. Raises NotFoundError with the nearest name."""
+    known = names(store)
+    if name not in known:
+        raise NotFoundError(f"no endpoint named {name!r}{did_you_mean(name, known)}")
+    return Endpoint(store, _log(store, name).latest())
+
+
+def every(store: Store) -> Iterator[Endpoint]:
+    """Each endpoint that was ever up in this workspace."""
+    return (find(store, name) for name in names(store))
+
+
+def names(store: Store) -> list[str]:
+    return sorted({item.key.split("/")[1] for item in store.list(FOLDER)})
+
+
+def _delete(name: str) -> None:
+    from ray import serve
+
+    connect()
+    serve.delete(name)
+
+
+def _application(replica: Replica) -> Any:
+    from ray import serve
+
+    @serve.deployment(
+        name="Replica",
+        num_replicas=replica.spec.replicas,
+        max_ongoing_requests=replica.spec.max_concurrency,
+        ray_actor_options={"num_cpus": 1},
+        graceful_shutdown_timeout_s=5,
+        health_check_period_s=5,
+    )
+    @serve.ingress(lambda: replica.app())  # Serve takes a function for a maker of apps, and a method for an app
+    class Served:
+        """Everything is in the ASGI app."""
+
+    return Served.bind()
+
+
+def _why(application: str) -> str:
+    """What Serve knows of a deployment that does not start: the error that the replica raised."""
+    from ray import serve
+
+    status = serve.status().applications.get(application)
+    messages = [deployment.message for deployment in status.deployments.values()] if status else []
+    lines = [line.strip() for line in "\n".join(messages).splitlines() if "Error" in line]
+    return lines[-1] if lines else ""
+
+
+def _log(store: Store, name: str) -> RecordLog[EndpointState]:
+    return RecordLog(store, f"{FOLDER}/{name}", EndpointState)
+
+
+def _bind_fails(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False

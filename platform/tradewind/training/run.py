@@ -1,0 +1,215 @@
+"""A training run as its records tell it: how it began, where it is, which checkpoints it has, how it ended.
+
+All of it lives below `runs/<run>/` in the workspace, so any program that can read the workspace can watch a run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from tradewind import progress
+from tradewind.clusters import is_gone
+from tradewind.errors import ConflictError, NotFoundError, RunError, did_you_mean
+from tradewind.ledger import Ledger, effort, usage
+from tradewind.records import CheckpointRecord, RunEnd, RunStart, RunSummary, Status, StepMetrics, now
+from tradewind.specs import TrainSpec
+from tradewind.storage import Store
+from tradewind.units import format_count, format_seconds
+
+FOLDER = "runs"
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where the records of one run are."""
+
+    store: Store
+    run: str
+
+    def key(self, name: str) -> str:
+        return f"{FOLDER}/{self.run}/{name}"
+
+    def start(self) -> RunStart:
+        return RunStart.from_json(self.store.get(self.key("run.json")), where=self.key("run.json"))
+
+    def end(self) -> RunEnd | None:
+        try:
+            return RunEnd.from_json(self.store.get(self.key("end.json")), where=self.key("end.json"))
+        except NotFoundError:
+            return None
+
+    def checkpoints(self) -> list[CheckpointRecord]:
+        """Complete checkpoints, oldest first."""
+        keys = sorted(item.key for item in self.store.list(self.key("checkpoints")) if item.key.endswith(".json"))
+        return [CheckpointRecord.from_json(self.store.get(key), where=key) for key in keys]
+
+    def metrics(self) -> list[StepMetrics]:
+        """Each step once, in order; of steps that were repeated after a lost worker, the last time counts."""
+        return MetricsReader(self).new()
+
+
+class MetricsReader:
+    """Reads the metrics of a run as they are written, part by part."""
+
+    def __init__(self, files: RunFiles) -> None:
+        self._files = files
+        self._seen: set[str] = set()
+
+    def new(self) -> list[StepMetrics]:
+        """The steps written since the last call, in order."""
+        prefix = self._files.key("metrics")
+        keys = sorted(item.key for item in self._files.store.list(prefix) if item.key not in self._seen)
+        self._seen.update(keys)
+        steps = {row.step: row for key in keys for row in self._rows(key)}
+        return [steps[step] for step in sorted(steps)]
+
+    def _rows(self, key: str) -> Iterator[StepMetrics]:
+        for line in self._files.store.get(key).splitlines():
+            yield StepMetrics.model_validate_json(line)
+
+
+class Run:
+    """A run of this workspace."""
+
+    def __init__(self, store: Store, run: str, driver: threading.Thread | None = None) -> None:
+        self.files = RunFiles(store, run)
+        self.name = run
+        self._driver = driver
+
+    @property
+    def record(self) -> RunStart:
+        return self.files.start()
+
+    @property
+    def end(self) -> RunEnd | None:
+        """How it ended; None while it runs."""
+        return self.files.end()
+
+    @property
+    def status(self) -> Status:
+        """`stopped` also when the process that drove it is gone without a word."""
+        if end := self.end:
+            return end.status
+        return "stopped" if is_gone(self.record.process) else "running"
+
+    @property
+    def checkpoints(self) -> list[CheckpointRecord]:
+        return self.files.checkpoints()
+
+    @property
+    def best(self) -> CheckpointRecord:
+        """The checkpoint with the lowest held-out loss. Raises NotFoundError when there is none yet."""
+        found = self.checkpoints
+        if not found:
+            raise NotFoundError(f"run {self.name} has no checkpoint", hint="the first comes after checkpoint_every_s")
+        return min(found, key=lambda checkpoint: checkpoint.heldout_loss)
+
+    def metrics(self) -> list[StepMetrics]:
+        return self.files.metrics()
+
+    def wait(self) -> Self:
+        """Follow the run to its end with a progress bar and the loss. Raises RunError when it failed or was stopped."""
+        spec = TrainSpec.of(**self.record.spec)
+        reader = MetricsReader(self.files)
+        try:
+            with progress.track("train", total=1.0) as bar:
+                bar.reach(0.0, note="starting workers")
+                while self._goes_on():
+                    time.sleep(POLL_S)
+                    for row in reader.new()[-1:]:
+                        bar.reach(_share(spec, row), note=_line(row))
+        except KeyboardInterrupt:
+            if self._driver:
+                self.finish("stopped", message="stopped from the keyboard")
+            raise
+        self._raise_unless_finished()
+        return self
+
+    def finish(
+        self, status: Status, *, message: str = "", error: RunError | None = None, bigram_loss: float | None = None
+    ) -> None:
+        """Write down how the run ended and what it took, once: a run that has an end keeps it."""
+        end = self._ending(status, message=error.message if error else message, bigram_loss=bigram_loss)
+        if error:
+            failures = {str(rank): text for rank, text in error.failures.items()}
+            end = end.model_copy(update={"hint": error.hint, "failures": failures})
+        try:
+            self.files.store.create(self.files.key("end.json"), end.to_json())
+        except ConflictError:
+            return
+        assert end.effort is not None
+        row = usage("training", self.record.id, self.record.machine, end.effort, tokens_in=end.tokens)
+        Ledger(self.files.store).record([row])
+
+    def _ending(self, status: Status, *, message: str, bigram_loss: float | None) -> RunEnd:
+        start, metrics, checkpoints = self.record, self.metrics(), self.checkpoints
+        last = metrics[-1] if metrics else None
+        best = min(checkpoints, key=lambda checkpoint: checkpoint.heldout_loss, default=None)
+        seconds = (now() - start.created_at).total_seconds()
+        return RunEnd(
+            run=self.name,
+            status=status,
+            message=message,
+            steps=last.step if last else 0,
+            tokens=last.tokens if last else 0,
+            tokens_per_s=last.tokens / last.seconds if last and last.seconds else 0.0,
+            heldout_loss=best.heldout_loss if best else None,
+            best_step=best.step if best else None,
+            bigram_loss=bigram_loss,
+            effort=effort(start.machine, seconds=seconds, cpu_seconds=last.cpu_seconds if last else 0.0),
+            parents=(start.id,),
+        )
+
+    def _raise_unless_finished(self) -> None:
+        end = self.end
+        if end is None:
+            raise RunError(f"run {self.name} was stopped: the process that drove it is gone")
+        if end.status != "finished":
+            failures = {int(rank): text for rank, text in end.failures.items()}
+            raise RunError(end.message, hint=end.hint, failures=failures)
+
+    def _goes_on(self) -> bool:
+        return self._driver.is_alive() if self._driver else self.status == "running"
+
+    def summary(self) -> RunSummary:
+        start, end = self.record, self.end
+        last = None if end else next(reversed(self.metrics()), None)
+        return RunSummary(
+            run=self.name,
+            status=self.status,
+            dataset=start.dataset,
+            started_at=f"{start.created_at:%Y-%m-%d %H:%M:%S}",
+            steps=end.steps if end else (last.step if last else 0),
+            tokens=end.tokens if end else (last.tokens if last else 0),
+            heldout_loss=end.heldout_loss if end else (last.heldout_loss if last else None),
+            message=end.message if end else "",
+        )
+
+
+def names(store: Store) -> list[str]:
+    """The runs of a workspace, oldest first: a name ends with date, time and four random digits."""
+    keys = (item.key.split("/") for item in store.list(FOLDER) if item.key.endswith("/run.json"))
+    return sorted((key[1] for key in keys), key=lambda name: name.split("-")[-3:])
+
+
+def find(store: Store, name: str) -> Run:
+    """A run by name. Raises NotFoundError with the nearest name."""
+    known = names(store)
+    if name not in known:
+        raise NotFoundError(f"no run named {name!r}{did_you_mean(name, known)}")
+    return Run(store, name)
+
+
+def _share(spec: TrainSpec, row: StepMetrics) -> float:
+    return max(row.step / spec.max_steps, row.seconds / spec.max_time_s if spec.max_time_s else 0.0)
+
+
+def _line(row: StepMetrics) -> str:
+    """The live line: `step 120  loss 4.213  9.8 k tokens/s  in 24 s`."""
+    pace = row.tokens / row.seconds if row.seconds else 0.0
+    return f"step {row.step}  loss {row.loss:.3f}  {format_count(pace)} tokens/s  in {format_seconds(row.seconds)}"

@@ -1,0 +1,120 @@
+"""Starts a training run on Ray Train and writes down how it ended.
+
+Ray Train places the workers, forms their process group and starts them again when one is lost. What a run knows lives in
+the workspace, not in Ray: metrics, checkpoints and the end are records, so a run can be followed from anywhere.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from importlib import metadata
+from typing import Any
+
+from tradewind.clusters import RaySession, this_machine, this_process
+from tradewind.datasets import Dataset, Datasets
+from tradewind.errors import RunError, TradewindError
+from tradewind.families import ModelShape, family
+from tradewind.records import RunStart, now
+from tradewind.specs import TrainSpec
+from tradewind.storage import Store
+from tradewind.training.baseline import bigram_loss
+from tradewind.training.memory import check_memory
+from tradewind.training.run import Run, RunFiles
+from tradewind.training.worker import Job, train
+
+LIBRARIES = ("ray", "torch", "numpy", "tokenizers", "tradewind")
+
+
+def prepare(store: Store, spec: TrainSpec) -> tuple[Dataset, ModelShape]:
+    """What a spec means in this workspace, checked. Raises NotFoundError, IntegrityError or CapacityError."""
+    dataset = Datasets(store).get(spec.dataset)
+    shape = family(spec.model.family).shape(
+        spec.model, vocabulary=dataset.record.tokenizer.vocabulary, context=spec.batch.tokens_per_sequence
+    )
+    check_memory(spec, shape, parameters=family(shape.family).parameters(shape))
+    for split in dataset.record.splits:
+        list(dataset.shards(split))
+    return dataset, shape
+
+
+def start(store: Store, spec: TrainSpec, session: RaySession, dataset: Dataset, shape: ModelShape) -> Run:
+    """Begin a run and return at once; `Run.wait` follows it."""
+    began = now()
+    name = f"{spec.name}-{began:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    record = RunStart(
+        run=name,
+        dataset=dataset.reference,
+        parameters=family(shape.family).parameters(shape),
+        spec=spec.model_dump(mode="json"),
+        machine=this_machine(),
+        process=this_process(),
+        versions={library: metadata.version(library) for library in LIBRARIES},
+        parents=(dataset.record.id,),
+    )
+    files = RunFiles(store, name)
+    store.create(files.key("run.json"), record.to_json())
+    job = Job(run=name, spec=spec, shape=shape, dataset=dataset.reference, store=store)
+    thread = threading.Thread(target=_drive, args=(job, session, dataset), name=name, daemon=True)
+    thread.start()
+    return Run(store, name, thread)
+
+
+def _drive(job: Job, session: RaySession, dataset: Dataset) -> None:
+    """Run Ray Train to its end, whatever that is, and write the end down."""
+    try:
+        _fit(job, session)
+        baseline = bigram_loss(dataset, tokens_per_sequence=job.spec.batch.tokens_per_sequence)
+        Run(job.store, job.run).finish("finished", bigram_loss=baseline)
+    except Exception as exc:  # noqa: BLE001 - the end of the thread: the failure becomes a record, which `wait` raises
+        Run(job.store, job.run).finish("failed", error=_failure(job.run, exc))
+
+
+def _fit(job: Job, session: RaySession) -> None:
+    import ray.train
+    import ray.train.torch
+
+    place = str(session.folder / "train") if session.folder else f"{job.store.url}/runs/{job.run}/ray"
+    trainer = ray.train.torch.TorchTrainer(
+        run_worker,
+        train_loop_config={"job": job},
+        torch_config=ray.train.torch.TorchConfig(backend="gloo"),
+        scaling_config=ray.train.ScalingConfig(num_workers=job.spec.workers),
+        run_config=ray.train.RunConfig(
+            name=job.run,
+            storage_path=place,
+            failure_config=ray.train.FailureConfig(max_failures=job.spec.max_failures),
+        ),
+    )
+    trainer.fit()
+
+
+def run_worker(config: dict[str, Any]) -> None:
+    """What Ray Train calls in each worker."""
+    train(config["job"])
+
+
+def _failure(run: str, exc: Exception) -> RunError:
+    """The one error that a person should read, from whatever Ray Train raised."""
+    import ray.train
+
+    if not isinstance(exc, ray.train.WorkerGroupError):
+        return RunError(f"run {run} failed: {exc}")
+    failures = {rank: _last_line(error) for rank, error in exc.worker_failures.items()}
+    causes = [_cause(error) for error in exc.worker_failures.values()]
+    known = next((cause for cause in causes if isinstance(cause, TradewindError)), None)
+    text = known.message if known else next(iter(failures.values()), str(exc))
+    return RunError(f"run {run} failed: {text}", hint=known.hint if known else None, failures=failures)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error that the worker's own code raised, out of Ray's wrappers."""
+    return getattr(error, "_base_exc", None) or getattr(error, "cause", None) or error
+
+
+def _last_line(error: BaseException) -> str:
+    cause = _cause(error)
+    if isinstance(cause, TradewindError):
+        return f"{type(cause).__name__}: {cause.message}"
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return lines[-1] if lines else type(cause).__name__

@@ -1,0 +1,231 @@
+"""The training loop, from top to bottom. Every rank runs it; a process group is all that it needs, Ray or not.
+
+A step reads the ranks' parts of one global batch, so the data does not depend on how many ranks there are. Time and
+losses are summed over the ranks in one small collective a step, so all ranks take the same decisions. State is written
+to the workspace by `checkpoint.py`; a rank group that starts anew goes on from the newest whole checkpoint it finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.utils import clip_grad_norm_
+
+from tradewind.datasets import Batches, Datasets
+from tradewind.families import ModelShape
+from tradewind.records import CheckpointRecord, StepMetrics
+from tradewind.specs import TrainSpec
+from tradewind.storage import Store
+from tradewind.training import checkpoint
+from tradewind.training.metrics import MetricsWriter
+from tradewind.training.model import Decoder
+from tradewind.training.run import RunFiles
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every rank is given."""
+
+    run: str
+    spec: TrainSpec
+    shape: ModelShape
+    dataset: str
+    store: Store
+
+
+@dataclass
+class Progress:
+    """Where the run is. The numbers are equal on all ranks."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    loss: float = float("nan")
+    attempt: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+
+def train(job: Job) -> None:
+    """Train until the steps or the time of the spec are used up. Needs an initialized process group."""
+    spec = job.spec
+    rank, world = dist.get_rank(), dist.get_world_size()
+    dataset = Datasets(job.store).get(job.dataset)
+    sizes = {"sequences": spec.batch.sequences, "tokens_per_sequence": spec.batch.tokens_per_sequence}
+    batches = Batches(dataset, "train", **sizes, seed=spec.seed)
+    heldout = Batches(dataset, "heldout", **sizes, seed=spec.seed)
+    model = build(job.shape, seed=spec.seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=0.0, betas=spec.optimizer.betas, weight_decay=spec.optimizer.weight_decay
+    )
+    progress = resume(job, model, optimizer)
+    clock = Clock(progress)
+    checkpointed_at = progress.seconds
+
+    with MetricsWriter(RunFiles(job.store, job.run), writes=rank == 0) as metrics:
+        while not finished(spec, progress):
+            learning_rate = schedule(spec, progress)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            batch = torch.from_numpy(batches.at(progress.step, rank=rank, world=world))
+            loss = cross_entropy(model, batch) / (spec.batch.sequences * spec.batch.tokens_per_sequence)
+            (loss * world).backward()  # FSDP averages over the ranks; the loss is a sum over them
+            norm = clip_grad_norm_(model.parameters(), spec.optimizer.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+
+            progress.step += 1
+            progress.tokens += spec.batch.sequences * spec.batch.tokens_per_sequence
+            step_s = clock.agree(progress, loss.item())
+            heldout_loss = None
+            if progress.seconds - checkpointed_at >= spec.checkpoint_every_s or finished(spec, progress):
+                heldout_loss = evaluate(model, heldout, rank=rank, world=world)
+                save(job, model, optimizer, progress, heldout_loss)
+                checkpointed_at = progress.seconds
+            metrics.write(
+                StepMetrics(
+                    step=progress.step,
+                    tokens=progress.tokens,
+                    seconds=progress.seconds,
+                    loss=progress.loss,
+                    learning_rate=learning_rate,
+                    grad_norm=scalar(norm),
+                    tokens_per_s=spec.batch.sequences * spec.batch.tokens_per_sequence / step_s,
+                    cpu_seconds=progress.cpu_seconds,
+                    heldout_loss=heldout_loss,
+                )
+            )
+
+
+def build(shape: ModelShape, *, seed: int) -> Decoder:
+    """The model with the same initial weights on every rank, each block and the rest sharded over all ranks."""
+    model = Decoder(shape)
+    model.initialize(seed)
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),), mesh_dim_names=("shard",))
+    for layer in model.model.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
+
+
+def cross_entropy(model: Decoder, batch: Tensor) -> Tensor:
+    """The summed loss in nats of predicting each token of [sequences, time + 1] from those before it."""
+    logits = model(batch[:, :-1])
+    return F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="sum")
+
+
+def schedule(spec: TrainSpec, progress: Progress) -> float:
+    """The learning rate of the next step."""
+    warm = min(1.0, (progress.step + 1) / max(1, spec.optimizer.warmup_steps))
+    return spec.optimizer.learning_rate * warm * (1.0 - share_done(spec, progress))
+
+
+def share_done(spec: TrainSpec, progress: Progress) -> float:
+    """How much of the steps or of the time is used up, 0 to 1."""
+    in_time = progress.seconds / spec.max_time_s if spec.max_time_s else 0.0
+    return min(1.0, max(progress.step / spec.max_steps, in_time))
+
+
+def finished(spec: TrainSpec, progress: Progress) -> bool:
+    return share_done(spec, progress) >= 1.0
+
+
+@torch.no_grad()
+def evaluate(model: Decoder, heldout: Batches, *, rank: int, world: int) -> float:
+    """Mean loss over every held-out sample, in nats a token. All ranks call the model equally often."""
+    total, count = 0.0, 0
+    for start in range(0, heldout.size, heldout.sequences):
+        end = min(start + heldout.sequences, heldout.size)
+        mine = np.arange(start + (end - start) * rank // world, start + (end - start) * (rank + 1) // world)
+        rows = torch.from_numpy(heldout.samples(mine if len(mine) else np.array([start])))
+        loss = cross_entropy(model, rows).item()
+        total += loss if len(mine) else 0.0
+        count += len(mine) * (rows.shape[1] - 1)
+    summed = torch.tensor([total, count], dtype=torch.float64)
+    dist.all_reduce(summed)
+    return (summed[0] / summed[1]).item()
+
+
+def resume(job: Job, model: Decoder, optimizer: torch.optim.Optimizer) -> Progress:
+    """Load the newest checkpoint, when there is one, and say where the run stands."""
+    newest: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        newest = [next(reversed(RunFiles(job.store, job.run).checkpoints()), None), uuid.uuid4().hex[:8]]
+    dist.broadcast_object_list(newest)
+    record, attempt = cast("tuple[CheckpointRecord | None, str]", tuple(newest))
+    if record is None:
+        return Progress(attempt=attempt)
+    with unsharded_state(model, optimizer) as state:
+        checkpoint.load(job.store, record, state)
+    return Progress(record.step, record.tokens, record.seconds, record.cpu_seconds, record.loss, attempt)
+
+
+def save(job: Job, model: Decoder, optimizer: torch.optim.Optimizer, progress: Progress, heldout_loss: float) -> None:
+    """Write the parts of all ranks, then, by rank 0, the record that makes the checkpoint exist."""
+    files = RunFiles(job.store, job.run)
+    weights, moments = get_state_dict(model, optimizer)
+    name = f"checkpoints/{progress.step:09d}"
+    parts = checkpoint.save(
+        job.store, files.key(f"{name}-{progress.attempt}"), {"model": weights, "optimizer": moments}
+    )
+    if dist.get_rank() == 0:
+        record = CheckpointRecord(
+            run=job.run,
+            step=progress.step,
+            tokens=progress.tokens,
+            seconds=progress.seconds,
+            cpu_seconds=progress.cpu_seconds,
+            loss=progress.loss,
+            heldout_loss=heldout_loss,
+            files=parts,
+            parents=(f"run:{job.run}",),
+        )
+        job.store.create(files.key(f"{name}.json"), record.to_json())
+
+
+@contextlib.contextmanager
+def unsharded_state(model: Decoder, optimizer: torch.optim.Optimizer) -> Iterator[dict[str, Any]]:
+    """The state as a dict to be filled; what was filled in is put back into model and optimizer at the end."""
+    weights, moments = get_state_dict(model, optimizer)
+    state = {"model": weights, "optimizer": moments}
+    yield state
+    set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+
+
+class Clock:
+    """Time of this attempt added to what the run had used before, agreed on by all ranks at every step."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._wall = time.monotonic() - progress.seconds
+        self._cpu = time.process_time()
+        self._cpu_before = progress.cpu_seconds
+
+    def agree(self, progress: Progress, loss: float) -> float:
+        """Set seconds, processor seconds and loss of the step just made. Returns the seconds it took."""
+        mine = [time.monotonic() - self._wall, time.process_time() - self._cpu, loss]
+        summed = torch.tensor(mine, dtype=torch.float64)
+        dist.all_reduce(summed)
+        seconds = summed[0].item() / dist.get_world_size()
+        took = max(1e-9, seconds - progress.seconds)
+        progress.seconds = seconds
+        progress.cpu_seconds = self._cpu_before + summed[1].item()
+        progress.loss = summed[2].item()
+        return took
+
+
+def scalar(value: Tensor) -> float:
+    """A number from a plain or a sharded tensor."""
+    whole = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return float(whole)

@@ -1,0 +1,240 @@
+"""The one object of the SDK: everything that a team makes lives in a workspace, a prefix on any store.
+
+    ws = tw.Workspace()                                  # ~/.tradewind; or "s3://bucket/prefix"
+    ws.datasets.add(tw.DatasetSpec.load("dataset.yaml"))
+    run = ws.train(tw.TrainSpec.load("train.yaml")).wait()
+    model = ws.models.register(run.best, name="mine", alias="prod")
+    endpoint = ws.serve(tw.ServeSpec.load("serve.yaml"))
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from tradewind.clusters import RaySession, connect, this_machine
+from tradewind.datasets import Dataset, Datasets
+from tradewind.errors import NotFoundError
+from tradewind.families import family
+from tradewind.ledger import Ledger, Meter, usage
+from tradewind.records import CheckpointRecord, EndpointState, Machine, ModelVersion, Usage
+from tradewind.registry import Model, Models
+from tradewind.reports import Story, render
+from tradewind.specs import DatasetSpec, ServeSpec, TrainSpec
+from tradewind.storage import Store, open_store
+
+if TYPE_CHECKING:
+    from tradewind.serving import Endpoint
+    from tradewind.training import Run
+
+LOCATION = "TRADEWIND_WORKSPACE"
+REPORTS = "reports"
+
+
+class Workspace:
+    """A place for datasets, runs, models, endpoints and their ledger. Raises StorageError when it cannot be reached."""
+
+    def __init__(self, url: str | None = None) -> None:
+        self.store = open_store(url or os.environ.get(LOCATION) or str(Path.home() / ".tradewind"))
+        self.machine: Machine = this_machine()
+        self.ledger = Ledger(self.store)
+        self.datasets = WorkspaceDatasets(self.store, self.ledger, self.machine)
+        self.models = WorkspaceModels(self.store)
+        self.runs = Runs(self.store)
+        self.endpoints = Endpoints(self.store)
+        self._session: RaySession | None = None
+        self._held: list[Endpoint] = []
+        check_reachable(self.store)
+
+    @property
+    def url(self) -> str:
+        return self.store.url
+
+    def train(self, spec: TrainSpec) -> Run:
+        """Start a training run and return at once; `Run.wait()` follows it. Starts Ray here when there is none."""
+        from tradewind import training
+
+        dataset, shape = training.prepare(self.store, spec)
+        return training.start(self.store, spec, self._ray(workers=spec.workers), dataset, shape)
+
+    def serve(self, spec: ServeSpec) -> Endpoint:
+        """Bring up an endpoint and return once it answers. On a Ray of our own it lives as long as this program."""
+        from tradewind import serving
+
+        serving.check(self.store, spec)
+        session = self._ray(workers=spec.replicas)
+        endpoint = serving.deploy(self.store, spec, session)
+        if session.is_own:
+            self._held.append(endpoint)
+        return endpoint
+
+    def usage(self, *, since: datetime | None = None) -> list[Usage]:
+        """The rows of the ledger, oldest first."""
+        return self.ledger.rows(since=since)
+
+    def report(self, run: Run, *, sample: tuple[str, str] | None = None) -> Report:
+        """Write the report of a run and of what came from it: one HTML page without outside parts."""
+        html = render(self._story(run, sample))
+        key = f"{REPORTS}/{run.name}.html"
+        self.store.put(key, html.encode())
+        return Report(f"{self.url}/{key}", html, self.store.local_path(key))
+
+    def close(self) -> None:
+        """End the Ray that this workspace has started, with everything on it. Records stay."""
+        held, self._held = self._held, []
+        for endpoint in held:
+            endpoint.mark_down()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _ray(self, *, workers: int) -> RaySession:
+        if self._session is None:
+            self._session = connect(workers=workers)
+        return self._session
+
+    def _story(self, run: Run, sample: tuple[str, str] | None) -> Story:
+        """Everything that the report tells, collected from the records."""
+        start = run.record
+        model = self.models.made_from(f"run:{run.name}")
+        endpoint = self.endpoints.serving(f"{model.name}@{model.version}") if model else None
+        dataset = self.datasets.get(start.dataset).record
+        subjects = {start.id, dataset.id, f"endpoint:{endpoint.name}" if endpoint else ""}
+        aliases = self.models.aliases(model.name) if model else {}
+        return Story(
+            dataset=dataset,
+            start=start,
+            metrics=tuple(run.metrics()),
+            checkpoints=tuple(run.checkpoints),
+            end=run.end,
+            model=model,
+            aliases=tuple(alias for alias, version in aliases.items() if model and version == model.version),
+            endpoint=endpoint,
+            usage=tuple(row for row in self.usage() if row.subject in subjects),
+            sample=sample,
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report where it was written. `path` is set where the workspace is a folder of this machine."""
+
+    url: str
+    html: str
+    path: Path | None
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f'<iframe srcdoc="{escape(self.html)}" style="width:100%;height:640px;border:0"></iframe>'
+
+
+@dataclass(frozen=True)
+class WorkspaceDatasets(Datasets):
+    ledger: Ledger
+    machine: Machine
+
+    def add(self, spec: DatasetSpec) -> Dataset:
+        """Make a version and write what it took into the ledger."""
+        meter = Meter(self.machine)
+        dataset = super().add(spec)
+        row = usage("dataset", dataset.record.id, self.machine, meter.read(), tokens_out=dataset.record.tokens)
+        self.ledger.record([row])
+        return dataset
+
+
+@dataclass(frozen=True)
+class WorkspaceModels(Models):
+    def register(self, checkpoint: CheckpointRecord, *, name: str, alias: str | None = None) -> Model:
+        """Export a checkpoint as Hugging Face files, store them as the next version, and let the alias mean it.
+
+        Raises IntegrityError when the checkpoint or its dataset is damaged.
+        """
+        from tradewind import training
+
+        start = training.find(self.store, checkpoint.run).record
+        spec = TrainSpec.of(**start.spec)
+        dataset = Datasets(self.store).get(start.dataset)
+        shape = family(spec.model.family).shape(
+            spec.model, vocabulary=dataset.record.tokenizer.vocabulary, context=spec.batch.tokens_per_sequence
+        )
+        card = training.model_card(start, checkpoint, name=name)
+        files = training.hugging_face_files(self.store, checkpoint, shape, dataset, card=card)
+        model = self.add(
+            name,
+            files,
+            parents=(checkpoint.id, start.id, dataset.record.id),
+            family=spec.model.family,
+            parameters=start.parameters,
+            context=shape.context,
+            heldout_loss=checkpoint.heldout_loss,
+            card={"run": start.run, "step": checkpoint.step, "tokens": checkpoint.tokens, "dataset": start.dataset},
+        )
+        if alias:
+            self.promote(model.reference, alias=alias)
+        return model
+
+    def made_from(self, run_id: str) -> ModelVersion | None:
+        """The newest model that came from a run."""
+        return next((model for model in reversed(list(self.list())) if run_id in model.parents), None)
+
+
+@dataclass(frozen=True)
+class Runs:
+    store: Store
+
+    def list(self) -> Iterator[Run]:
+        """Oldest first."""
+        from tradewind import training
+
+        return (training.Run(self.store, name) for name in training.names(self.store))
+
+    def get(self, name: str) -> Run:
+        """A run by name, or the newest for `last`. Raises NotFoundError."""
+        from tradewind import training
+
+        if name == "last":
+            newest = next(reversed(training.names(self.store)), None)
+            if newest is None:
+                raise NotFoundError("there is no run yet", hint="start one: tw train SPEC")
+            return training.Run(self.store, newest)
+        return training.find(self.store, name)
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    store: Store
+
+    def list(self) -> Iterator[Endpoint]:
+        """Every endpoint that was ever up, in its newest state."""
+        from tradewind import serving
+
+        return serving.every(self.store)
+
+    def get(self, name: str) -> Endpoint:
+        from tradewind import serving
+
+        return serving.find(self.store, name)
+
+    def serving(self, model: str) -> EndpointState | None:
+        """The endpoint that serves a model version, or did last."""
+        return next((endpoint.record for endpoint in self.list() if endpoint.record.model == model), None)
+
+
+def check_reachable(store: Store) -> None:
+    """Raises StorageError or AuthError when a workspace cannot be listed, NotFoundError when its bucket is not there."""
+    try:
+        next(iter(store.list("datasets")), None)
+    except NotFoundError as exc:
+        raise NotFoundError(f"the workspace {store.url} does not exist", hint="create the bucket, or check the URL") from exc

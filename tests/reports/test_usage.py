@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from tradewind.reports import Story, usage_rows
+
+
+def test_records_of_one_subject_become_one_row(story: Story) -> None:
+    rows = usage_rows(story.usage)
+    assert [row.activity for row in rows] == ["dataset", "training", "serving", "total"]
+    serving = rows[2]
+    assert (serving.subject, serving.requests, serving.tokens, serving.seconds) == ("endpoint:chat", 8, 752, 6.0)
+    assert serving.tokens_per_s == pytest.approx(752 / 6)
+
+
+def test_total_adds_up_and_has_no_rate(story: Story) -> None:
+    *rows, total = usage_rows(story.usage)
+    assert total.tokens == sum(row.tokens for row in rows)
+    assert total.seconds == pytest.approx(sum(row.seconds for row in rows))
+    assert total.energy_wh == pytest.approx(sum(row.energy_wh for row in rows))
+    assert total.usd == pytest.approx(sum(row.usd for row in rows))
+    assert total.tokens_per_s is None
+
+
+def test_energy_is_estimated_as_soon_as_a_part_of_it_is(story: Story) -> None:
+    measured = story.usage[0].model_copy(update={"energy_basis": "measured"})
+    first, _, total = usage_rows([measured, story.usage[1]])
+    assert (first.energy_basis, total.energy_basis) == ("measured", "estimated")
+
+
+def test_work_that_took_no_time_has_no_rate(story: Story) -> None:
+    assert usage_rows([story.usage[0].model_copy(update={"seconds": 0.0})])[0].tokens_per_s is None
+
+
+def test_empty_ledger_is_a_total_of_nothing() -> None:
+    (total,) = usage_rows([])
+    assert (total.activity, total.tokens, total.usd, total.energy_basis) == ("total", 0, 0, "estimated")
