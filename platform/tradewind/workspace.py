@@ -1,10 +1,10 @@
 """The one object of the SDK: everything that a team makes lives in a workspace, a prefix on any store.
 
-    ws = tw.Workspace()                                  # ~/.tradewind; or "s3://bucket/prefix"
-    ws.datasets.add(tw.DatasetSpec.load("dataset.yaml"))
-    run = ws.train(tw.TrainSpec.load("train.yaml")).wait()
-    model = ws.models.register(run.best, name="mine", alias="prod")
-    endpoint = ws.serve(tw.ServeSpec.load("serve.yaml"))
+ws = tw.Workspace()                                  # ~/.tradewind; or "s3://bucket/prefix"
+ws.datasets.add(tw.DatasetSpec.load("dataset.yaml"))
+run = ws.train(tw.TrainSpec.load("train.yaml")).wait()
+model = ws.models.register(run.best, name="mine", alias="prod")
+endpoint = ws.serve(tw.ServeSpec.load("serve.yaml"))
 """
 
 from __future__ import annotations
@@ -233,8 +233,10 @@ class Endpoints:
 
 
 def check_reachable(store: Store) -> None:
-    """Raises StorageError or AuthError when a workspace cannot be listed, NotFoundError when its bucket is not there."""
+    """Raises StorageError or AuthError when a workspace cannot be listed, NotFoundError when it has no bucket."""
     try:
         next(iter(store.list("datasets")), None)
     except NotFoundError as exc:
-        raise NotFoundError(f"the workspace {store.url} does not exist", hint="create the bucket, or check the URL") from exc
+        raise NotFoundError(
+            f"the workspace {store.url} does not exist", hint="create the bucket, or check the URL"
+        ) from exc

@@ -9,13 +9,13 @@ def test_records_of_one_subject_become_one_row(story: Story) -> None:
     rows = usage_rows(story.usage)
     assert [row.activity for row in rows] == ["dataset", "training", "serving", "total"]
     serving = rows[2]
-    assert (serving.subject, serving.requests, serving.tokens, serving.seconds) == ("endpoint:chat", 8, 752, 6.0)
+    assert (serving.subject, serving.requests, serving.tokens_served, serving.seconds) == ("endpoint:chat", 8, 752, 6.0)
     assert serving.tokens_per_s == pytest.approx(752 / 6)
 
 
 def test_total_adds_up_and_has_no_rate(story: Story) -> None:
     *rows, total = usage_rows(story.usage)
-    assert total.tokens == sum(row.tokens for row in rows)
+    assert total.tokens_seen == sum(row.tokens_seen for row in rows)
     assert total.seconds == pytest.approx(sum(row.seconds for row in rows))
     assert total.energy_wh == pytest.approx(sum(row.energy_wh for row in rows))
     assert total.usd == pytest.approx(sum(row.usd for row in rows))
@@ -34,4 +34,4 @@ def test_work_that_took_no_time_has_no_rate(story: Story) -> None:
 
 def test_empty_ledger_is_a_total_of_nothing() -> None:
     (total,) = usage_rows([])
-    assert (total.activity, total.tokens, total.usd, total.energy_basis) == ("total", 0, 0, "estimated")
+    assert (total.activity, total.tokens_seen, total.usd, total.energy_basis) == ("total", 0, 0, "estimated")

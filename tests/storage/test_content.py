@@ -104,6 +104,21 @@ def test_byte_that_flips_in_place_at_once_is_seen(folder: Store) -> None:
         fetch_content(folder, file, what="dataset")
 
 
+def test_fresh_file_is_read_each_time(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time stamps are only as fine as the kernel's tick, so that another change might leave them as they are."""
+    file = put_content(folder, "shards", DATA)
+    reads: list[Path] = []
+
+    def read(path: Path) -> bytes:
+        reads.append(path)
+        return DATA
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    for _ in range(3):
+        fetch_content(folder, file, what="dataset")
+    assert len(reads) == 3
+
+
 def test_byte_that_flipped_behind_an_old_time_stamp_is_seen(folder: Store) -> None:
     file = put_content(folder, "shards", DATA)
     path = fetch_content(folder, file, what="dataset")
@@ -120,6 +135,16 @@ def test_verified_file_is_not_read_again(folder: Store, monkeypatch: pytest.Monk
     path = fetch_content(folder, file, what="dataset")
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read again"))
     assert fetch_content(folder, file, what="dataset") == path
+
+
+def test_verified_file_is_not_taken_for_what_another_record_says(
+    folder: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tradewind.storage.content.RECENT_NS", -(10**12))
+    file = put_content(folder, "shards", DATA)
+    fetch_content(folder, file, what="dataset")
+    with pytest.raises(IntegrityError, match="checksum"):
+        fetch_content(folder, file.model_copy(update={"sha256": "0" * 64}), what="dataset")
 
 
 def test_file_in_a_folder_is_used_where_it_is(folder: Store, tmp_path: Path) -> None:

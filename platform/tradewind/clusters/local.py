@@ -1,16 +1,18 @@
 """The Ray that work runs on: the one that is there, or one of our own on this machine that ends with us.
 
 A cluster is used when the program is connected to one already, or when RAY_ADDRESS names one (as inside
-`ray job submit`). Otherwise Ray starts here, on loopback, in a folder of its own, with ports of its own, beside whatever
-other Ray may run; when the session closes, its processes and its folder are gone.
+`ray job submit`). Otherwise Ray starts here, with a folder, ports and a token of its own, beside whatever other Ray may
+run; when the session closes, its processes and its folder are gone.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import warnings
@@ -28,6 +30,8 @@ from tradewind.errors import CapacityError
 PREFIX = "tw-ray-"
 OBJECT_STORE_BYTES = 256 * 1024**2
 SETTINGS = {
+    "RAY_AUTH_MODE": "token",  # Ray's ports face the network; without a token anyone there could run code here
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the default of 2 s is time lost after each lost worker
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -45,6 +49,10 @@ class RaySession:
     @property
     def is_own(self) -> bool:
         return self.folder is not None
+
+    def cpus_per_worker(self, workers: int) -> int:
+        """Processors for each of some workers: a fair share of a Ray of our own, one each on a cluster."""
+        return max(1, usable_cpus() // workers) if self.is_own else 1
 
     def close(self) -> None:
         """Leave Ray; where it is our own, end its processes and remove its folder. Safe to call twice."""
@@ -64,11 +72,12 @@ def connect(*, workers: int = 1) -> RaySession:
 
     Raises CapacityError when Ray cannot start.
     """
+    if not os.environ.get("RAY_ADDRESS"):
+        _prepare_environment()
     import ray
 
     if ray.is_initialized():
         return RaySession()
-    os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
     if os.environ.get("RAY_ADDRESS"):
         ray.init(runtime_env={"py_modules": [str(Path(tradewind.__file__).parent)]}, logging_level=logging.WARNING)
         return RaySession()
@@ -93,16 +102,26 @@ def _start(workers: int) -> RaySession:
                 object_store_memory=OBJECT_STORE_BYTES,
                 namespace="tradewind",
                 _temp_dir=str(folder),
-                _node_ip_address="127.0.0.1",
             )
         except BaseException as exc:
             session.processes = _children()
             session.close()
             if isinstance(exc, Exception):
-                raise CapacityError(f"Ray cannot start here: {exc}", hint=f"is there room in {folder.parent}?") from exc
+                first = str(exc).strip().splitlines()[0]
+                hint = f"is there room in {folder.parent}, and memory? --debug shows more"
+                raise CapacityError(f"Ray cannot start here: {first}", hint=hint) from exc
             raise
     session.processes = _children()
     return session
+
+
+def _prepare_environment() -> None:
+    """Set what Ray reads when it is imported. Where that has happened, its own choice between token and none stays."""
+    settings = {key: value for key, value in SETTINGS.items() if key not in os.environ}
+    if "ray" in sys.modules and "RAY_AUTH_MODE" in settings:
+        settings = {key: value for key, value in settings.items() if not key.startswith("RAY_AUTH")}
+        progress.print_line("Ray was imported before tradewind could protect its ports with a token; set RAY_AUTH_MODE")
+    os.environ.update(settings)
 
 
 def _short_folder() -> str:

@@ -71,5 +71,7 @@ def _price() -> float:
     except ValueError:
         price = -1.0
     if not 0 <= price < math.inf:
-        raise SpecError(f"{PRICE} is {text!r}", hint="give dollars an hour, like 0.35; without it an own machine costs 0")
+        raise SpecError(
+            f"{PRICE} is {text!r}", hint="give dollars an hour, like 0.35; without it an own machine costs 0"
+        )
     return price

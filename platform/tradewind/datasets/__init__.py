@@ -1,4 +1,4 @@
-"""Immutable dataset versions on any store: text becomes token shards, read in one shuffled order by any number of readers."""
+"""Immutable dataset versions: text becomes token shards, in one shuffled order for any number of readers."""
 
 from tradewind.datasets.batches import Batches
 from tradewind.datasets.dataset import Dataset

@@ -1,7 +1,7 @@
 """Global batches of token sequences, the same whoever reads them.
 
-Step s takes the positions s·B … (s+1)·B-1 of the shuffled samples, and reader r of n takes the r-th part of them. So the
-state of a run is one integer, its step; and any number of readers sees the same global batches.
+Step s takes the positions s·B … (s+1)·B-1 of the shuffled samples, and reader r of n takes the r-th part of them. So
+the state of a run is one integer, its step; and any number of readers sees the same global batches.
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ def read_text(document: Document) -> str:
     except UnicodeDecodeError as exc:
         raise SpecError(f"{document.path} is not UTF-8 (byte {exc.start})", hint="convert it, or exclude it") from exc
     except OSError as exc:
-        raise SpecError(f"{document.path} cannot be read: {exc.strerror}", hint="fix its rights, or exclude it") from exc
+        raise SpecError(
+            f"{document.path} cannot be read: {exc.strerror}", hint="fix its rights, or exclude it"
+        ) from exc
 
 
 def _matches(pattern: str, exclude: Sequence[str]) -> Iterator[tuple[Path, str]]:

@@ -44,5 +44,5 @@ def load_tokenizer(data: bytes, *, what: str) -> Tokenizer:
 
     try:
         return Tokenizer.from_buffer(data)
-    except Exception as exc:  # noqa: BLE001 - the library raises bare Exception
+    except Exception as exc:
         raise IntegrityError(f"the tokenizer of {what} cannot be read: {exc}") from exc

@@ -12,7 +12,7 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen. `temperature` 0 takes the likeliest; `stop` texts end the answer and are not in it."""
+    """How the next token is chosen. `temperature` 0 takes the likeliest; `stop` end the answer and stay out."""
 
     max_tokens: int
     temperature: float = 1.0

@@ -30,7 +30,9 @@ class TextStream:
         return "" if self.stopped else self._give(self._decode(self._ids), held_back=0)
 
     def _give(self, text: str, *, held_back: int) -> str:
-        cut = min((at for stop in self._stop if (at := text.find(stop, max(0, self._given - len(stop)))) >= 0), default=-1)
+        cut = min(
+            (at for stop in self._stop if (at := text.find(stop, max(0, self._given - len(stop)))) >= 0), default=-1
+        )
         if cut >= 0:
             self.stopped = True
             held_back = len(text) - cut

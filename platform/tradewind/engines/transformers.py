@@ -37,12 +37,14 @@ class TransformersEngine:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self._model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         except (OSError, ValueError, RuntimeError) as exc:
-            raise IntegrityError(f"transformers cannot load the model: {exc}", hint="export and check its files") from exc
+            raise IntegrityError(
+                f"transformers cannot load the model: {exc}", hint="export and check its files"
+            ) from exc
         self._model.eval()
         for _ in self._tokens("a", Sampling(max_tokens=1, temperature=0), threading.Event()):
             break
@@ -59,7 +61,10 @@ class TransformersEngine:
         queue: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue()
         cancelled = threading.Event()
         self._open.add(cancelled)
-        emit: Emit = lambda item: loop.call_soon_threadsafe(queue.put_nowait, item)  # noqa: E731
+
+        def emit(item: Piece | BaseException | None) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
         self._tokens_in += self.count(prompt)
         work = self._thread.submit(self._answer, prompt, sampling, cancelled, emit)
         try:

@@ -1,4 +1,4 @@
-"""What a model family knows: how a spec becomes a shape, how large that is, and what Hugging Face calls it. No torch."""
+"""What a model family knows: how a spec becomes a shape, how large it is, what Hugging Face calls it. No torch."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What a piece of work takes: wall time, processor time, energy and dollars.
 
-Energy is an estimate: processor seconds times the average power that a busy virtual processor of a cloud server draws,
-plus memory. The averages are Cloud Carbon Footprint's for AWS (@cloud-carbon-footprint/aws 0.15.0): 0.74 W idle and 3.5 W
-busy per virtual processor, 0.392 W per GB of memory. Cooling and other losses of the building are not in them.
+Energy is an estimate: processor seconds times the average power of a busy virtual processor in a cloud server, plus
+memory. The averages are Cloud Carbon Footprint's for AWS (@cloud-carbon-footprint/aws 0.15.0): 0.74 W idle and
+3.5 W busy per virtual processor, 0.392 W per GB of memory. Cooling and other losses of the building are not in them.
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ class Ledger:
         try:
             table = pq.read_table(io.BytesIO(self.store.get(key)))
         except pa.ArrowInvalid as exc:
-            raise IntegrityError(f"{self.store.url}/{key} is not a whole Parquet file", hint="restore or delete it") from exc
+            raise IntegrityError(
+                f"{self.store.url}/{key} is not a whole Parquet file", hint="restore or delete it"
+            ) from exc
         return [Usage.model_validate(row) for row in table.to_pylist()]
 
 
@@ -80,5 +82,10 @@ def usage(
 def _schema() -> Any:
     import pyarrow as pa
 
-    types = {int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC"), tuple[str, ...]: pa.list_(pa.string())}
+    types = {
+        int: pa.int64(),
+        float: pa.float64(),
+        datetime: pa.timestamp("us", tz="UTC"),
+        tuple[str, ...]: pa.list_(pa.string()),
+    }
     return pa.schema([(name, types.get(field.annotation, pa.string())) for name, field in Usage.model_fields.items()])  # type: ignore[arg-type]

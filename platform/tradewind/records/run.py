@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from tradewind.records.base import Fact, Record, StoredFile
 from tradewind.records.machine import Effort, Machine, ProcessName
 
@@ -30,9 +32,11 @@ class StepMetrics(Fact):
     """One optimizer step. `heldout_loss` is set where a checkpoint was made. Losses are nats a token.
 
     `seconds` is training time since the run began, `cpu_seconds` the processor time of all workers, `tokens` what has
-    been trained on; all three go on counting where a lost worker's checkpoint had them.
+    been trained on; all three go on counting where a lost worker's checkpoint had them. `attempt` names the group of
+    workers: it changes when they start again.
     """
 
+    attempt: str
     step: int
     tokens: int
     seconds: float
@@ -70,13 +74,14 @@ class RunEnd(Record):
     status: Status
     message: str = ""
     hint: str | None = None
-    failures: dict[str, str] = {}
+    failures: dict[str, str] = Field(default_factory=dict)
     steps: int = 0
     tokens: int = 0
     tokens_per_s: float = 0.0
     heldout_loss: float | None = None
     bigram_loss: float | None = None
     best_step: int | None = None
+    restarts: int = 0
     effort: Effort | None = None
 
     @property

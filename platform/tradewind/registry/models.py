@@ -31,7 +31,7 @@ class Model:
         return f"{self.record.name}@{self.record.version}"
 
     def export(self, folder: Path) -> Path:
-        """Write the Hugging Face files into a new folder, verified. Raises ConflictError when the folder holds files."""
+        """Write the Hugging Face files into a new folder, verified. Raises ConflictError when it holds files."""
         if folder.exists() and any(folder.iterdir()):
             raise ConflictError(f"{folder} is not empty", hint="name a new folder")
         try:
@@ -43,7 +43,9 @@ class Model:
                 Path(scratch).chmod(0o755)
                 shutil.copytree(scratch, folder, dirs_exist_ok=True)
         except OSError as exc:
-            raise StorageError(f"{folder} cannot be written: {exc.strerror}", hint="free space or change rights") from exc
+            raise StorageError(
+                f"{folder} cannot be written: {exc.strerror}", hint="free space or change rights"
+            ) from exc
         return folder
 
     def link(self, folder: Path) -> Path:
@@ -127,7 +129,9 @@ class Models:
     def _aliased(self, wanted: Reference) -> int:
         aliases = self.aliases(wanted.name)
         if wanted.alias not in aliases:
-            raise NotFoundError(f"{wanted.name} has no alias {wanted.alias!r}{did_you_mean(wanted.alias or '', aliases)}")
+            raise NotFoundError(
+                f"{wanted.name} has no alias {wanted.alias!r}{did_you_mean(wanted.alias or '', aliases)}"
+            )
         return aliases[wanted.alias]
 
     def _log(self, name: str) -> RecordLog[ModelVersion]:

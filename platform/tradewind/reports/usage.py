@@ -13,13 +13,14 @@ from tradewind.records import Usage
 
 @dataclass(frozen=True)
 class UsageRow:
-    """A row of the ledger table. `tokens` are those read and those made together."""
+    """A row of the ledger table. Datasets and training see tokens; prompts and answers are served."""
 
     activity: str
     """`dataset`, `training`, `serving`; `total` in the last row."""
     subject: str
     requests: int
-    tokens: int
+    tokens_seen: int
+    tokens_served: int
     tokens_per_s: float | None
     """None in the total, where a rate over different kinds of work means nothing, and where no time passed."""
     seconds: float
@@ -39,6 +40,7 @@ def usage_rows(usage: Iterable[Usage]) -> list[UsageRow]:
 
 
 def _row(activity: str, subject: str, records: Sequence[Usage]) -> UsageRow:
+    served = sum(record.tokens_in + record.tokens_out for record in records if record.activity == "serving")
     tokens = sum(record.tokens_in + record.tokens_out for record in records)
     seconds = sum(record.seconds for record in records)
     bases = {record.energy_basis for record in records}
@@ -46,7 +48,8 @@ def _row(activity: str, subject: str, records: Sequence[Usage]) -> UsageRow:
         activity=activity,
         subject=subject,
         requests=sum(record.requests for record in records),
-        tokens=tokens,
+        tokens_seen=tokens - served,
+        tokens_served=served,
         tokens_per_s=tokens / seconds if subject and seconds > 0 else None,
         seconds=seconds,
         energy_wh=sum(record.energy_wh for record in records),

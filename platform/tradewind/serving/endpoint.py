@@ -121,6 +121,10 @@ def check(store: Store, spec: ServeSpec) -> str:
     """Whether a spec can be served here, before anything starts. Returns the model's version, alias resolved."""
     ENGINES[spec.engine]
     model = Models(store).get(spec.model).reference
+    if spec.name in names(store) and (other := find(store, spec.name)).is_up:
+        raise SpecError(
+            f"endpoint {spec.name!r} is up already, at {other.url}", hint=f"stop it: tw endpoints stop {spec.name}"
+        )
     check_port(spec.host, spec.port)
     return model
 
@@ -186,7 +190,7 @@ def _application(replica: Replica) -> Any:
     class Served:
         """Everything is in the ASGI app."""
 
-    return Served.bind()
+    return Served.bind()  # type: ignore[attr-defined]
 
 
 def _why(application: str) -> str:

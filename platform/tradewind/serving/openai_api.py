@@ -108,7 +108,9 @@ def add_routes(app: FastAPI, engine: Engine, *, names: tuple[str, ...], report: 
 class Completion:
     """The answer to one request."""
 
-    def __init__(self, request: CompletionRequest, engine: Engine, *, model: str, report: Callable[[Served], None]) -> None:
+    def __init__(
+        self, request: CompletionRequest, engine: Engine, *, model: str, report: Callable[[Served], None]
+    ) -> None:
         self._request = request
         self._engine = engine
         self._report = report

@@ -21,7 +21,7 @@ from tradewind.storage.store import Store
 RECENT_NS = 1_000_000_000
 """A file that changed this recently may change again without a new time stamp."""
 
-_verified: set[tuple[int, ...]] = set()
+_verified: set[tuple[str | int, ...]] = set()
 
 
 def put_content(store: Store, prefix: str, data: bytes, *, suffix: str = "") -> StoredFile:
@@ -74,12 +74,12 @@ def _is_stored(store: Store, file: StoredFile) -> bool:
 def _verified_in_place(path: Path, file: StoredFile, what: str) -> Path:
     try:
         status = path.stat()
-        seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        seen = (file.sha256, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if seen not in _verified:
             _check(path.read_bytes(), file, what)
             if time.time_ns() - status.st_ctime_ns > RECENT_NS:
                 _verified.add(seen)
-    except FileNotFoundError as exc:
+    except (FileNotFoundError, NotADirectoryError) as exc:
         raise _missing(file, what) from exc
     except OSError as exc:
         raise StorageError(f"{path} cannot be read: {exc.strerror}", hint="check who owns it and your rights") from exc

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.filesystem import FileSystemBase, FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.state_dict_loader import load as load_sharded
+from torch.distributed.checkpoint.state_dict_saver import save as save_sharded
 
 from tradewind.errors import IntegrityError
 from tradewind.records import CheckpointRecord, StoredFile
@@ -69,7 +71,7 @@ class StoreFileSystem(FileSystemBase):
     def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
         return isinstance(checkpoint_id, str) and not isinstance(checkpoint_id, Path)
 
-    def exists(self, path: str | os.PathLike[str]) -> bool:
+    def exists(self, path: str | os.PathLike[str]) -> bool:  # noqa: ARG002
         """Every attempt writes below a prefix of its own, where nothing can exist."""
         return False
 
@@ -87,7 +89,7 @@ class _OpenBytes(io.BytesIO):
 class StoreWriter(FileSystemWriter):
     def __init__(self, store: Store, prefix: str) -> None:
         super().__init__(prefix, sync_files=False)
-        self.fs = self.files = StoreFileSystem(store)
+        self.fs = self.files = StoreFileSystem(store)  # type: ignore[assignment]
         self.path = prefix
 
 
@@ -95,14 +97,15 @@ class StoreReader(FileSystemReader):
     def __init__(self, store: Store, record: CheckpointRecord) -> None:
         prefix = record.files[0].key.rpartition("/")[0]
         super().__init__(prefix)
-        self.fs = StoreFileSystem(store, known={file.key: file for file in record.files})
+        known = {file.key: file for file in record.files}
+        self.fs = StoreFileSystem(store, known=known)  # type: ignore[assignment]
         self.path = prefix
 
 
 def save(store: Store, prefix: str, state: dict[str, Any]) -> tuple[StoredFile, ...]:
     """Write the parts of all ranks below a prefix. A collective; every rank gets the list of all files."""
     writer = StoreWriter(store, prefix)
-    dcp.save(state, storage_writer=writer)
+    save_sharded(state, storage_writer=writer)
     parts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, writer.files.written)
     return tuple(file for part in parts for file in part)
@@ -110,4 +113,7 @@ def save(store: Store, prefix: str, state: dict[str, Any]) -> tuple[StoredFile, 
 
 def load(store: Store, record: CheckpointRecord, state: dict[str, Any], *, alone: bool = False) -> None:
     """Fill a state dict in place, resharding as needed. A collective unless `alone`. Raises IntegrityError."""
-    dcp.load(state, storage_reader=StoreReader(store, record), no_dist=alone)
+    with warnings.catch_warnings():
+        if alone:  # torch warns about what was asked for
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        load_sharded(state, storage_reader=StoreReader(store, record), no_dist=alone)

@@ -1,8 +1,8 @@
 """A decoder-only transformer in plain torch: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 
 It knows the arithmetic of the Llama shape and nothing of data, devices or sharding. Parameter names are those of
-Hugging Face's `LlamaForCausalLM`, so that weights travel both ways without a table; `tests/training/test_model.py` holds
-its logits against `transformers`.
+Hugging Face's `LlamaForCausalLM`, so that weights travel both ways without a table; a test holds its logits against
+`transformers`.
 """
 
 from __future__ import annotations

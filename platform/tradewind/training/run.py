@@ -161,6 +161,7 @@ class Run:
             heldout_loss=best.heldout_loss if best else None,
             best_step=best.step if best else None,
             bigram_loss=bigram_loss,
+            restarts=max(0, len({row.attempt for row in metrics}) - 1),
             effort=effort(start.machine, seconds=seconds, cpu_seconds=last.cpu_seconds if last else 0.0),
             parents=(start.id,),
         )

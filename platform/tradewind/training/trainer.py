@@ -1,7 +1,7 @@
 """Starts a training run on Ray Train and writes down how it ended.
 
-Ray Train places the workers, forms their process group and starts them again when one is lost. What a run knows lives in
-the workspace, not in Ray: metrics, checkpoints and the end are records, so a run can be followed from anywhere.
+Ray Train places the workers, forms their process group and starts them again when one is lost. What a run knows lives
+in the workspace, not in Ray: metrics, checkpoints and the end are records, so a run can be followed from anywhere.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def _fit(job: Job, session: RaySession) -> None:
         run_worker,
         train_loop_config={"job": job},
         torch_config=ray.train.torch.TorchConfig(backend="gloo"),
-        scaling_config=ray.train.ScalingConfig(num_workers=job.spec.workers),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=job.spec.workers, resources_per_worker={"CPU": session.cpus_per_worker(job.spec.workers)}
+        ),
         run_config=ray.train.RunConfig(
             name=job.run,
             storage_path=place,

@@ -81,7 +81,7 @@ def train(job: Job) -> None:
                 group["lr"] = learning_rate
             batch = torch.from_numpy(batches.at(progress.step, rank=rank, world=world))
             loss = cross_entropy(model, batch) / (spec.batch.sequences * spec.batch.tokens_per_sequence)
-            (loss * world).backward()  # FSDP averages over the ranks; the loss is a sum over them
+            (loss * world).backward()  # type: ignore[no-untyped-call] # FSDP averages over the ranks; the loss is a sum over them
             norm = clip_grad_norm_(model.parameters(), spec.optimizer.clip_norm)
             optimizer.step()
             optimizer.zero_grad()
@@ -96,6 +96,7 @@ def train(job: Job) -> None:
                 checkpointed_at = progress.seconds
             metrics.write(
                 StepMetrics(
+                    attempt=progress.attempt,
                     step=progress.step,
                     tokens=progress.tokens,
                     seconds=progress.seconds,
@@ -199,7 +200,7 @@ def save(job: Job, model: Decoder, optimizer: torch.optim.Optimizer, progress: P
 def unsharded_state(model: Decoder, optimizer: torch.optim.Optimizer) -> Iterator[dict[str, Any]]:
     """The state as a dict to be filled; what was filled in is put back into model and optimizer at the end."""
     weights, moments = get_state_dict(model, optimizer)
-    state = {"model": weights, "optimizer": moments}
+    state: dict[str, Any] = {"model": weights, "optimizer": moments}
     yield state
     set_state_dict(model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
 

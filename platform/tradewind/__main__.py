@@ -1,0 +1,5 @@
+"""`python -m tradewind` is the command `tradewind`."""
+
+from tradewind.cli import main
+
+main()

@@ -1,0 +1,82 @@
+"""The commands in one tree, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import tradewind
+from tradewind.cli import datasets, demo, endpoints, ledger, models, runs
+from tradewind.errors import StorageError, TradewindError
+from tradewind.progress import print_line
+
+DEBUG = "--debug"
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="tradewind",
+    help="One AI platform on Ray: datasets, training, models, endpoints and what they cost, in one workspace.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    _debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error. May stand anywhere.")] = False,
+) -> None:
+    if version:
+        print(tradewind.__version__)  # noqa: T201
+        raise typer.Exit
+
+
+app.command("demo")(demo.demo)
+app.command("train")(runs.train)
+app.command("serve")(endpoints.serve)
+app.command("usage")(ledger.usage)
+app.add_typer(datasets.app, name="datasets")
+app.add_typer(runs.app, name="runs")
+app.add_typer(models.app, name="models")
+app.add_typer(endpoints.app, name="endpoints")
+
+
+def main() -> None:
+    """Run the command line. Exits with 2 when the request was at fault, 1 for a failure, 130 after Ctrl-C."""
+    arguments = sys.argv[1:]
+    debug = DEBUG in arguments
+    try:
+        app([word for word in arguments if word != DEBUG], prog_name=os.path.basename(sys.argv[0]))  # noqa: PTH119
+    except TradewindError as exc:
+        _fail(exc, as_json="--json" in arguments, debug=debug)
+    except OSError as exc:
+        error = StorageError(
+            f"{exc.filename or 'this machine'}: {exc.strerror or exc}", hint="free space or check rights"
+        )
+        _fail(error.with_traceback(exc.__traceback__), as_json="--json" in arguments, debug=debug)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print_line("interrupted; everything written so far is kept")
+        sys.exit(INTERRUPTED)
+
+
+def _fail(error: TradewindError, *, as_json: bool, debug: bool) -> None:
+    if debug:
+        raise error
+    if as_json:
+        print_line(json.dumps(error.to_dict()))
+    else:
+        print_line(f"error: {error.message}")
+        for rank, text in sorted(getattr(error, "failures", {}).items()):
+            print_line(f"  rank {rank}: {text}")
+        if error.hint:
+            print_line(f"hint: {error.hint}")
+    sys.exit(error.exit_code)

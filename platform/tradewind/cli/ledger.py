@@ -1,0 +1,53 @@
+"""`tw usage`: what was used and what it cost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from tradewind.cli.output import Json, Where, as_json, table
+from tradewind.errors import SpecError
+from tradewind.records import Usage, now
+from tradewind.units import format_count, format_seconds, format_usd, parse_seconds
+
+COLUMNS = ("activity", "of", "tokens seen", "tokens/s", "tokens served", "time", "energy, estimated", "dollars")
+
+
+def usage(
+    since: Annotated[
+        str | None, typer.Option("--since", help="How far back, like 7d or 12h; default everything.")
+    ] = None,
+    workspace: Where = None,
+    json: Json = False,
+) -> None:
+    """The ledger: tokens, seconds, energy and dollars by what they were used for."""
+    from tradewind.workspace import Workspace
+
+    rows = Workspace(workspace).usage(since=now() - _age(since) if since else None)
+    if json:
+        as_json(rows)
+    else:
+        usage_table(rows)
+
+
+def usage_table(rows: list[Usage]) -> None:
+    """Print rows of the ledger, summed by subject, with a total."""
+    from tradewind.reports import usage_rows
+
+    cells = [
+        (row.activity, row.subject.partition(":")[2], format_count(row.tokens_seen) if row.tokens_seen else None,
+         format_count(row.tokens_per_s) if row.tokens_per_s else None,
+         format_count(row.tokens_served) if row.tokens_served else None,
+         format_seconds(row.seconds), f"{row.energy_wh:.3g} Wh", format_usd(row.usd))
+        for row in (usage_rows(rows) if rows else [])
+    ]  # fmt: skip
+    table("ledger", COLUMNS, cells, empty="nothing was used yet")
+
+
+def _age(text: str) -> timedelta:
+    try:
+        return timedelta(seconds=parse_seconds(text))
+    except ValueError as exc:
+        raise SpecError(f"--since: {exc}") from exc

@@ -1,0 +1,113 @@
+"""`tw train` and `tw runs`: start training, look at runs, write reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tradewind.cli.output import Json, Where, as_json, facts, table
+from tradewind.units import format_count, format_seconds, format_usd
+
+if TYPE_CHECKING:
+    from tradewind.records import Effort
+    from tradewind.training import Run
+
+app = typer.Typer(no_args_is_help=True, help="Training runs: list, show, report.")
+Name = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or `last`.")]
+
+
+def train(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file with `kind: train`.")],
+    workspace: Where = None,
+    json: Json = False,
+) -> None:
+    """Train a model and follow the run to its end."""
+    from tradewind.specs import TrainSpec
+    from tradewind.workspace import Workspace
+
+    wish = TrainSpec.load(spec)
+    with Workspace(workspace) as place:
+        run = place.train(wish).wait()
+        _show(run, json=json)
+
+
+@app.command("list")
+def list_(workspace: Where = None, json: Json = False) -> None:
+    """All runs, oldest first."""
+    from tradewind.workspace import Workspace
+
+    found = [run.summary() for run in Workspace(workspace).runs.list()]
+    if json:
+        as_json(found)
+        return
+    rows = [
+        (one.run, one.status, one.dataset, one.started_at, one.steps, format_count(one.tokens), one.heldout_loss)
+        for one in found
+    ]
+    columns = ("run", "status", "dataset", "started (UTC)", "steps", "tokens", "held-out loss")
+    table("runs", columns, rows, empty="no runs yet; start one: tw train SPEC")
+
+
+@app.command()
+def show(run: Name, workspace: Where = None, json: Json = False) -> None:
+    """How a run went: its loss against the baseline, its checkpoints, what it took."""
+    from tradewind.workspace import Workspace
+
+    _show(Workspace(workspace).runs.get(run), json=json)
+
+
+@app.command()
+def report(
+    run: Name,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the page to this file.")] = None,
+    workspace: Where = None,
+    json: Json = False,
+) -> None:
+    """Write a run's report: one HTML page with the loss curve, the model card, the lineage and the ledger."""
+    from tradewind.workspace import Workspace
+
+    place = Workspace(workspace)
+    made = place.report(place.runs.get(run))
+    if output:
+        output.write_text(made.html, encoding="utf-8")
+    if json:
+        as_json({"url": made.url, "path": str(made.path) if made.path else None})
+    else:
+        typer.echo(str(output or made.path or made.url))
+
+
+def _show(run: Run, *, json: bool) -> None:
+    summary, end, checkpoints = run.summary(), run.end, run.checkpoints
+    if json:
+        as_json(
+            {
+                **summary.model_dump(mode="json"),
+                "end": end.model_dump(mode="json") if end else None,
+                "checkpoints": [{"step": one.step, "heldout_loss": one.heldout_loss} for one in checkpoints],
+            }
+        )
+        return
+    facts(
+        summary.run,
+        {
+            "status": f"{summary.status}{': ' + summary.message if summary.message else ''}",
+            "dataset": summary.dataset,
+            "parameters": format_count(run.record.parameters),
+            "steps": f"{summary.steps} ({format_count(summary.tokens)} tokens)",
+            "held-out loss": summary.heldout_loss,
+            **({"bigram baseline": end.bigram_loss} if end and end.bigram_loss else {}),
+            **({"tokens/s": format_count(end.tokens_per_s)} if end else {}),
+            **(_taken(end.effort) if end and end.effort else {}),
+            "checkpoints": ", ".join(f"step {one.step} ({one.heldout_loss:.3f})" for one in checkpoints) or "none",
+        },
+    )
+
+
+def _taken(effort: Effort) -> dict[str, object]:
+    return {
+        "time": f"{format_seconds(effort.seconds)} ({format_seconds(effort.cpu_seconds)} of processors)",
+        "energy": f"{effort.energy_wh:.2f} Wh ({effort.energy_basis})",
+        "cost": format_usd(effort.usd),
+    }
