@@ -34,6 +34,9 @@ from tradewind.training.metrics import MetricsWriter
 from tradewind.training.model import Decoder
 from tradewind.training.run import RunFiles
 
+SMALLEST_GROUP = 2**20
+"""Weights. Four blocks of 0.2 M on two gloo ranks: 14.4 k tokens/s gathered together, 9.5 k one by one (2 cores)."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -111,12 +114,17 @@ def train(job: Job) -> None:
 
 
 def build(shape: ModelShape, *, seed: int) -> Decoder:
-    """The model with the same initial weights on every rank, each block and the rest sharded over all ranks."""
+    """The model with the same initial weights on every rank, sharded over all ranks.
+
+    A block is gathered by itself, just before it is used, unless it is so small that waiting for the collective costs
+    more than its memory is worth; small blocks are gathered once a step, together with the rest.
+    """
     model = Decoder(shape)
     model.initialize(seed)
     mesh = init_device_mesh("cpu", (dist.get_world_size(),), mesh_dim_names=("shard",))
     for layer in model.model.layers:
-        fully_shard(layer, mesh=mesh)
+        if sum(weight.numel() for weight in layer.parameters()) >= SMALLEST_GROUP:
+            fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
     return model
 
