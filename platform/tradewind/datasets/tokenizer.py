@@ -35,7 +35,7 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> Tokenizer:
             f"the text is too small for a vocabulary of {vocabulary}: it gives {tokenizer.get_vocab_size()} tokens",
             hint="add text, or ask for fewer tokens",
         )
-    return tokenizer
+    return _without_commands(tokenizer)
 
 
 def load_tokenizer(data: bytes, *, what: str) -> Tokenizer:
@@ -43,6 +43,12 @@ def load_tokenizer(data: bytes, *, what: str) -> Tokenizer:
     from tokenizers import Tokenizer
 
     try:
-        return Tokenizer.from_buffer(data)
+        return _without_commands(Tokenizer.from_buffer(data))
     except Exception as exc:
         raise IntegrityError(f"the tokenizer of {what} cannot be read: {exc}") from exc
+
+
+def _without_commands(tokenizer: Tokenizer) -> Tokenizer:
+    """Let the words `<|endoftext|>` in a text be words: otherwise a document that holds them would end there."""
+    tokenizer.encode_special_tokens = True
+    return tokenizer

@@ -6,7 +6,7 @@ import io
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from tradewind.errors import IntegrityError
@@ -29,12 +29,13 @@ class Ledger:
         if not plain:
             return
         buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(plain, schema=_schema()), buffer)
+        pq.write_table(pa.Table.from_pylist(plain, schema=_schema()), buffer, write_page_checksum=True)
         day = now().date().isoformat()
         self.store.create(f"{FOLDER}/date={day}/{uuid.uuid4().hex}.parquet", buffer.getvalue())
 
     def rows(self, *, since: datetime | None = None) -> list[Usage]:
-        """All rows, oldest first; with `since` only those of that moment or later."""
+        """All rows, oldest first; with `since` only those of that moment or later. Raises IntegrityError."""
+        since = since.astimezone(UTC) if since else None
         rows = (row for key in self._keys(since) for row in self._read(key))
         return sorted((row for row in rows if since is None or row.created_at >= since), key=lambda row: row.created_at)
 
@@ -46,13 +47,14 @@ class Ledger:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        data = self.store.get(key)
         try:
-            table = pq.read_table(io.BytesIO(self.store.get(key)))
-        except pa.ArrowInvalid as exc:
+            table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+            return [Usage.model_validate(row) for row in table.to_pylist()]
+        except (pa.ArrowException, OSError, ValueError) as exc:  # pyarrow says OSError where a part cannot be decoded
             raise IntegrityError(
-                f"{self.store.url}/{key} is not a whole Parquet file", hint="restore or delete it"
+                f"{self.store.url}/{key} is not a whole Parquet file of usage", hint="restore or delete it"
             ) from exc
-        return [Usage.model_validate(row) for row in table.to_pylist()]
 
 
 def usage(

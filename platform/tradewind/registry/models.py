@@ -32,9 +32,9 @@ class Model:
 
     def export(self, folder: Path) -> Path:
         """Write the Hugging Face files into a new folder, verified. Raises ConflictError when it holds files."""
-        if folder.exists() and any(folder.iterdir()):
-            raise ConflictError(f"{folder} is not empty", hint="name a new folder")
         try:
+            if folder.exists() and any(folder.iterdir()):
+                raise ConflictError(f"{folder} is not empty", hint="name a new folder")
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 for name, file in self.record.files.items():

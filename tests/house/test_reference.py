@@ -1,0 +1,95 @@
+"""The reference pages name every field of every spec, with its default, and every environment variable that is read."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tests.house.test_layers import modules
+from tradewind import specs
+from tradewind.clusters.local import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+SPECS = ROOT / "docs" / "reference" / "specs.md"
+ENVIRONMENT = ROOT / "docs" / "reference" / "environment.md"
+
+MODELS: tuple[type[BaseModel], ...] = (
+    specs.DatasetSpec,
+    specs.TextSpec,
+    specs.TokenizerSpec,
+    specs.TrainSpec,
+    specs.ModelSpec,
+    specs.BatchSpec,
+    specs.OptimizerSpec,
+    specs.ServeSpec,
+)
+each_model = pytest.mark.parametrize("model", MODELS, ids=[model.__name__ for model in MODELS])
+
+VARIABLE = re.compile(r"(?:TRADEWIND|XDG|AWS|RAY)_[A-Z0-9_]*[A-Z0-9]")
+PREFIXES = {"RAY_AUTH"}
+"""What our modules compare the beginning of a variable with."""
+
+
+def described(model: type[BaseModel]) -> dict[str, str]:
+    """Field → what the page says as its default, from the table below the model's mark."""
+    _, _, rest = SPECS.read_text().partition(f"<!-- fields: {model.__name__} -->\n")
+    rows = [line.split(" | ") for line in rest.partition("\n\n")[0].splitlines()[2:]]
+    return {row[0].removeprefix("| ").strip("`"): row[2] for row in rows}
+
+
+def default_of(field: FieldInfo) -> Any:
+    """The default as a page of YAML values would have it."""
+    if field.is_required():
+        return "required"
+    if isinstance(field.default, BaseModel):
+        return "all defaults"
+    return list(field.default) if isinstance(field.default, tuple) else field.default
+
+
+def variables_read() -> set[str]:
+    """Words that look like variables in the strings of our modules, docstrings and messages included."""
+    found = {name for path in modules() for text in _strings(path) for name in VARIABLE.findall(text)}
+    return (found - PREFIXES) | SETTINGS.keys()
+
+
+def _strings(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+@each_model
+def test_page_names_the_fields_of_a_spec_in_their_order(model: type[BaseModel]) -> None:
+    assert list(described(model)) == list(model.model_fields)
+
+
+@each_model
+def test_page_says_the_defaults_of_a_spec(model: type[BaseModel]) -> None:
+    for name, said in described(model).items():
+        default = default_of(model.model_fields[name])
+        if default is None:  # worked out from other fields, or no limit: the page says it in words
+            assert not said.startswith("`"), name
+        else:
+            assert yaml.safe_load(said.strip("`")) == default, name
+
+
+def test_every_block_of_every_spec_is_here() -> None:
+    seen = {specs.base._model_in(field.annotation) for model in MODELS for field in model.model_fields.values()}
+    assert {model for model in seen if model} | set(specs.KINDS.values()) == set(MODELS)
+
+
+def test_page_names_every_variable_that_is_read() -> None:
+    page = set(VARIABLE.findall(ENVIRONMENT.read_text()))
+    assert variables_read() - page == set()
+
+
+def test_variables_are_found() -> None:
+    assert {"TRADEWIND_WORKSPACE", "TRADEWIND_CACHE", "XDG_STATE_HOME", "RAY_ADDRESS"} <= variables_read()
