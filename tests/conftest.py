@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.samples import write_model
+
 settings.register_profile(
     "tradewind", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -32,6 +34,12 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("TRADEWIND_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the Hugging Face files of a random little Llama with a context of 64 tokens."""
+    return write_model(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def print_line(text: str) -> None:
     """A line of plain text on standard error, above any bar."""
     from rich.console import Console
 
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False, emoji=False)
 
 
 def _live(console: object) -> Progress:
@@ -67,9 +67,9 @@ def _live(console: object) -> Progress:
 
     assert isinstance(console, Console)
     return Progress(
-        TextColumn("{task.description:<22}"),
+        TextColumn("{task.description:<22}", markup=False),
         BarColumn(bar_width=24),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
         console=console,
     )

@@ -56,6 +56,7 @@ def command_lines(text: str) -> list[list[str]]:
     commands: list[list[str]] = []
     for line in text.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True  # else pystdlib@1 is three words
         commands.append([])
         for word in lexer:
             if word in SEPARATORS:

@@ -126,8 +126,8 @@ class TestReadingOfDocuments:
         assert links(page) == ["x.md", "y/z.svg"]
 
     def test_command_lines_are_split_as_bash_does(self) -> None:
-        text = "$ A=1 tw up --name 'two words' \\\n  --fast # why\nmake demo && .venv/bin/tw down | tee log\n"
-        assert ours(command_lines(text)) == [["up", "--name", "two words", "--fast"], ["down"]]
+        text = "$ A=1 tw up --name 'two words' \\\n  --fast # why\nmake demo && .venv/bin/tw down a@1 | tee log\n"
+        assert ours(command_lines(text)) == [["up", "--name", "two words", "--fast"], ["down", "a@1"]]
 
     @pytest.mark.parametrize(
         ("words", "complaint"),

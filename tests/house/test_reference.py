@@ -1,4 +1,4 @@
-"""The reference pages name every field of every spec, with its default, and every environment variable that is read."""
+"""The pages say what the code says: fields and defaults of specs, environment variables, errors, rows of the house."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tests.house.test_layers import modules
-from tradewind import specs
+from tests.house.test_layers import HOUSE, ROWS, modules
+from tradewind import errors, specs
 from tradewind.clusters.local import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "docs" / "reference" / "specs.md"
 ENVIRONMENT = ROOT / "docs" / "reference" / "environment.md"
+CONCEPTS = ROOT / "docs" / "concepts.md"
+DESIGN = ROOT / "docs" / "design.md"
 
 MODELS: tuple[type[BaseModel], ...] = (
     specs.DatasetSpec,
@@ -89,6 +91,19 @@ def test_every_block_of_every_spec_is_here() -> None:
 def test_page_names_every_variable_that_is_read() -> None:
     page = set(VARIABLE.findall(ENVIRONMENT.read_text()))
     assert variables_read() - page == set()
+
+
+def test_page_says_remedy_and_exit_code_of_every_error() -> None:
+    page = re.findall(r"^\| `(\w+Error)` \| (\w+) \| (\d+) \|", CONCEPTS.read_text(), re.MULTILINE)
+    tree = errors.TradewindError.__subclasses__()
+    assert sorted(page) == sorted((kind.__name__, kind.remedy, str(kind.exit_code)) for kind in tree)
+
+
+def test_design_draws_the_rows_as_they_are() -> None:
+    page = dict(re.findall(r"^\| (\d+) \| ((?:`\w+` ?)+) \|", DESIGN.read_text(), re.MULTILINE))
+    there = {path.relative_to(HOUSE).parts[0].removesuffix(".py") for path in modules()}
+    rows = {str(number): [name for name in row if name in there] for number, row in enumerate(ROWS)}
+    assert {number: re.findall(r"\w+", names) for number, names in page.items()} == rows
 
 
 def test_variables_are_found() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from tests.journeys.conftest import small_dataset
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+TOKEN = secrets.token_hex(32)
 RAY = Path(sys.executable).parent / "ray"
 WHERE_FROM = """
 import sys
@@ -41,15 +43,21 @@ class Cluster:
     workspace: Path
 
     def submit(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(RAY), "job", "submit", "--address", self.dashboard, "--working-dir", ".", "--", *command],
-            cwd=ROOT,
-            env=_environment(self.workspace),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        """Run a command as a job; a cluster that has only just started may ask to be called again."""
+        end = time.monotonic() + 60
+        while True:
+            done = subprocess.run(
+                [str(RAY), "job", "submit", "--address", self.dashboard, "--working-dir", ".", "--", *command],
+                cwd=ROOT,
+                env=_environment(self.workspace),
+                capture_output=True,
+                text=True,
+                timeout=240,
+                check=False,
+            )
+            if "No available agent" not in done.stderr or time.monotonic() > end:
+                return done
+            time.sleep(1)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +80,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             _, alive = psutil.wait_procs(processes, timeout=20)
             for process in alive:
                 process.kill()
+            head.wait(10)
 
 
 def test_drivers_and_workers_of_a_job_use_the_code_that_was_submitted(cluster: Cluster) -> None:
@@ -94,7 +103,14 @@ def test_a_submitted_job_trains_into_the_shared_workspace(cluster: Cluster) -> N
 def _environment(workspace: Path) -> dict[str, str]:
     """The environment of a machine of its own: another Ray's token and address are not in it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, "TRADEWIND_WORKSPACE": str(workspace), "RAY_USAGE_STATS_ENABLED": "0"}
+    return {
+        **kept,
+        "PATH": f"{RAY.parent}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TRADEWIND_WORKSPACE": str(workspace),
+    }
 
 
 def _wait_for(url: str, head: subprocess.Popen[bytes], log: Path) -> None:
@@ -103,6 +119,8 @@ def _wait_for(url: str, head: subprocess.Popen[bytes], log: Path) -> None:
         assert head.poll() is None, log.read_text()
         try:
             urllib.request.urlopen(url, timeout=2).close()
+            return
+        except urllib.error.HTTPError:  # it answers, and wants the token
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)

@@ -152,7 +152,7 @@ def test_altered_byte_is_an_integrity_error_or_does_no_harm(ledger: Ledger) -> N
     (key,) = keys(ledger)
     data = ledger.store.get(key)
     damaged = 0
-    for at in range(0, len(data), 3):
+    for at in range(0, len(data), 8):
         ledger.store.put(key, data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
         try:
             assert len(ledger.rows()) == 3

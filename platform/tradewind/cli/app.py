@@ -61,11 +61,13 @@ def main() -> None:
             f"{exc.filename or 'this machine'}: {exc.strerror or exc}", hint="free space or check rights"
         )
         _fail(error.with_traceback(exc.__traceback__), as_json="--json" in arguments, debug=debug)
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print_line("interrupted; everything written so far is kept")
-        sys.exit(INTERRUPTED)
+    except SystemExit as exc:
+        if exc.code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            print_line("interrupted; everything written so far is kept")
+        raise
+    except Exception as exc:  # noqa: BLE001 - the outermost place: what nobody foresaw is told without a traceback
+        error = TradewindError(f"{type(exc).__name__}: {exc}", hint="this is a fault in tradewind; --debug shows where")
+        _fail(error.with_traceback(exc.__traceback__), as_json="--json" in arguments, debug=debug)
 
 
 def _fail(error: TradewindError, *, as_json: bool, debug: bool) -> None:

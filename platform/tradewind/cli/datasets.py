@@ -9,7 +9,7 @@ import typer
 from tradewind.cli.output import Json, Where, as_json, facts, table
 from tradewind.units import format_bytes, format_count
 
-app = typer.Typer(no_args_is_help=True, help="Immutable versions of datasets: add, list, show, verify.")
+app = typer.Typer(no_args_is_help=True, help="Dataset versions: add, list, show, verify.")
 Reference = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A dataset; without a version the newest.")]
 
 

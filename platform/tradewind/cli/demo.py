@@ -35,12 +35,13 @@ LEDGER_WAIT_S = 15.0
 def demo(
     workspace: Where = None,
     port: Annotated[
-        int | None, typer.Option("--port", help="Port of the endpoint; default the first free from 8000.")
+        int | None,
+        typer.Option("--port", min=1, max=65535, help="Port of the endpoint; default a free one from 8000 on."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the endpoint up when the demo ends.")] = False,
     training_s: Annotated[float, typer.Option("--training-time", min=1, help="Seconds to train for.")] = TRAINING_S,
 ) -> None:
-    """Go through everything once, from text files to a served model and its report. Takes about three minutes."""
+    """The whole journey once, in about three minutes."""
     from rich.console import Console
 
     from tradewind import serving
@@ -87,7 +88,7 @@ def dataset_spec() -> DatasetSpec:
     return DatasetSpec.of(
         name=NAME,
         text={"files": ["{stdlib}/**/*.py"], "exclude": [f"*/{folder}/*" for folder in left_out], "max_bytes": "12MB"},
-        tokenizer={"vocabulary": 1024},
+        tokenizer={"vocabulary": 512},
     )
 
 
@@ -97,8 +98,8 @@ def train_spec(dataset: str, *, seconds: float) -> TrainSpec:
     return TrainSpec.of(
         name=NAME,
         dataset=dataset,
-        model={"hidden": 128, "layers": 4, "heads": 4, "kv_heads": 2},
-        batch={"sequences": 8, "tokens_per_sequence": 256},
+        model={"hidden": 128, "layers": 2, "heads": 4, "kv_heads": 2},
+        batch={"sequences": 16, "tokens_per_sequence": 128},
         max_steps=100_000,
         max_time_s=seconds,
         checkpoint_every_s=max(1.0, seconds / 3),

@@ -20,13 +20,15 @@ app = typer.Typer(no_args_is_help=True, help="Endpoints: list, stop.")
 
 def serve(
     what: Annotated[str, typer.Argument(metavar="SPEC|MODEL", help="A YAML file with `kind: serve`, or name@alias.")],
-    port: Annotated[int | None, typer.Option("--port", help="Port to listen on; default the spec's, or 8000.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="Port to listen on; default the spec's, or 8000.")
+    ] = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on; default 127.0.0.1.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Serve in the background and return.")] = False,
     workspace: Where = None,
     json: Json = False,
 ) -> None:
-    """Serve a model behind an OpenAI-compatible endpoint until Ctrl-C."""
+    """Serve a model behind an OpenAI-compatible API."""
     from tradewind import serving
     from tradewind.cli import background
     from tradewind.workspace import Workspace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -22,10 +22,10 @@ def usage(
     workspace: Where = None,
     json: Json = False,
 ) -> None:
-    """The ledger: tokens, seconds, energy and dollars by what they were used for."""
+    """The ledger: what was used, and what it cost."""
     from tradewind.workspace import Workspace
 
-    rows = Workspace(workspace).usage(since=now() - _age(since) if since else None)
+    rows = Workspace(workspace).usage(since=_ago(since) if since else None)
     if json:
         as_json(rows)
     else:
@@ -46,8 +46,10 @@ def usage_table(rows: list[Usage]) -> None:
     table("ledger", COLUMNS, cells, empty="nothing was used yet")
 
 
-def _age(text: str) -> timedelta:
+def _ago(text: str) -> datetime:
     try:
-        return timedelta(seconds=parse_seconds(text))
+        return now() - timedelta(seconds=parse_seconds(text))
     except ValueError as exc:
         raise SpecError(f"--since: {exc}") from exc
+    except OverflowError as exc:
+        raise SpecError(f"--since: {text} ago is before the calendar begins") from exc

@@ -11,9 +11,7 @@ from tradewind.cli.output import Json, Where, as_json, facts, table
 from tradewind.errors import NotFoundError
 from tradewind.units import format_bytes, format_count
 
-app = typer.Typer(
-    no_args_is_help=True, help="Models by name, version and alias: list, show, register, promote, export."
-)
+app = typer.Typer(no_args_is_help=True, help="The registry: list, show, register, promote, export.")
 Reference = Annotated[str, typer.Argument(metavar="NAME[@VERSION|@ALIAS]", help="A model; alone the newest version.")]
 
 

@@ -19,21 +19,29 @@ Where = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
+WIDTH_OF_FILES = 160
+"""Columns where the output is no terminal and so has no width."""
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """Print rows under a title, or a sentence when there are none. Numbers stand on the right."""
     from rich.console import Console
     from rich.table import Table
 
     cells = [[_cell(value) for value in row] for row in rows]
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH_OF_FILES
     if not cells:
-        Console().print(empty, markup=False)
+        console.print(empty, markup=False)
         return
     drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        drawn.add_column(column, justify="right" if _numeric(row[index] for row in cells) else "left", overflow="fold")
+        numeric = _numeric(row[index] for row in cells)
+        drawn.add_column(column, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in cells:
         drawn.add_row(*row)
-    Console().print(drawn)
+    console.print(drawn)
 
 
 def facts(title: str, values: Mapping[str, object]) -> None:

@@ -1,18 +1,17 @@
 """The Ray that work runs on: the one that is there, or one of our own on this machine that ends with us.
 
 A cluster is used when the program is connected to one already, or when RAY_ADDRESS names one (as inside
-`ray job submit`). Otherwise Ray starts here, with a folder, ports and a token of its own, beside whatever other Ray may
-run; when the session closes, its processes and its folder are gone.
+`ray job submit`). Otherwise Ray starts here, with a folder and ports of its own, beside whatever other Ray may run; when
+the session closes, its processes and its folder are gone. Its ports want the user's Ray token (`~/.ray/auth_token`, which
+Ray makes at the first start), so nobody else on the network can run code here.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import secrets
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import warnings
@@ -30,8 +29,6 @@ from tradewind.errors import CapacityError
 PREFIX = "tw-ray-"
 OBJECT_STORE_BYTES = 256 * 1024**2
 SETTINGS = {
-    "RAY_AUTH_MODE": "token",  # Ray's ports face the network; without a token anyone there could run code here
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the default of 2 s is time lost after each lost worker
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -72,8 +69,6 @@ def connect(*, workers: int = 1) -> RaySession:
 
     Raises CapacityError when Ray cannot start.
     """
-    if not os.environ.get("RAY_ADDRESS"):
-        _prepare_environment()
     import ray
 
     if ray.is_initialized():
@@ -87,6 +82,7 @@ def connect(*, workers: int = 1) -> RaySession:
 def _start(workers: int) -> RaySession:
     import ray
 
+    os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
     _sweep()
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
     session = RaySession(folder, [])
@@ -113,15 +109,6 @@ def _start(workers: int) -> RaySession:
             raise
     session.processes = _children()
     return session
-
-
-def _prepare_environment() -> None:
-    """Set what Ray reads when it is imported. Where that has happened, its own choice between token and none stays."""
-    settings = {key: value for key, value in SETTINGS.items() if key not in os.environ}
-    if "ray" in sys.modules and "RAY_AUTH_MODE" in settings:
-        settings = {key: value for key, value in settings.items() if not key.startswith("RAY_AUTH")}
-        progress.print_line("Ray was imported before tradewind could protect its ports with a token; set RAY_AUTH_MODE")
-    os.environ.update(settings)
 
 
 def _short_folder() -> str:

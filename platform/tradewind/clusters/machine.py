@@ -12,6 +12,7 @@ from tradewind.errors import SpecError
 from tradewind.records import Machine
 
 PRICE = "TRADEWIND_USD_PER_HOUR"
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def this_machine() -> Machine:
@@ -45,13 +46,24 @@ def memory_free() -> int:
     available: int = psutil.virtual_memory().available
     limits = _container("memory.max", "memory/memory.limit_in_bytes")
     used = _container("memory.current", "memory/memory.usage_in_bytes")
-    return max(0, min([available, *(limit - use for limit, use in zip(limits, used, strict=False))]))
+    rooms = (limit - use + _droppable() for limit, use in zip(limits, used, strict=False))
+    return max(0, min([available, *rooms]))
+
+
+def _droppable() -> int:
+    """Bytes of cached files that a container's use counts, and that the kernel gives back when they are wanted."""
+    for name, field in (("memory.stat", "inactive_file"), ("memory/memory.stat", "total_inactive_file")):
+        path = CONTROL_GROUP / name
+        for line in path.read_text().splitlines() if path.exists() else []:
+            if line.startswith(f"{field} "):
+                return int(line.split()[1])
+    return 0
 
 
 def _container(version_2: str, version_1: str) -> list[int]:
     """A number that the control group states, if it does."""
     for name in (version_2, version_1):
-        path = Path("/sys/fs/cgroup") / name
+        path = CONTROL_GROUP / name
         if path.exists() and (text := path.read_text().strip()).isdigit():
             return [int(text)]
     return []

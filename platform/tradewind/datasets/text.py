@@ -43,7 +43,9 @@ def find_documents(spec: TextSpec) -> list[Document]:
 def split_heldout(documents: Sequence[Document], fraction: float) -> tuple[list[Document], list[Document]]:
     """Training and held-out documents; at least one of each. Raises SpecError when there are fewer than two."""
     if len(documents) < 2:
-        raise SpecError("one document cannot be split into training and held-out text", hint="add more files, or raise max_bytes")
+        raise SpecError(
+            "one document cannot be split into training and held-out text", hint="add more files, or raise max_bytes"
+        )
     count = min(max(1, round(len(documents) * fraction)), len(documents) - 1)
     return list(documents[count:]), list(documents[:count])
 

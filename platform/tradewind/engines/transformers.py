@@ -34,17 +34,20 @@ class TransformersEngine:
 
     def start(self, folder: Path) -> None:
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        except (OSError, ValueError, RuntimeError) as exc:
-            raise IntegrityError(
-                f"transformers cannot load the model: {exc}", hint="export and check its files"
-            ) from exc
+            self._model, loading = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
+            raise _damaged(str(exc)) from exc
+        if loading["missing_keys"]:  # transformers makes them up, and only warns
+            raise _damaged(f"its weights lack {', '.join(sorted(loading['missing_keys'])[:3])}")
         self._model.eval()
         for _ in self._tokens("a", Sampling(max_tokens=1, temperature=0), threading.Event()):
             break
@@ -67,6 +70,7 @@ class TransformersEngine:
 
         self._tokens_in += self.count(prompt)
         work = self._thread.submit(self._answer, prompt, sampling, cancelled, emit)
+        work.add_done_callback(lambda done: emit(None) if done.cancelled() else None)  # by `stop`, before its turn
         try:
             while (item := await queue.get()) is not None:
                 if isinstance(item, BaseException):
@@ -110,14 +114,13 @@ class TransformersEngine:
                 break
             text = stream.push(token)
             unsaid += 1
-            if stream.stopped:
-                reason = "stop"
             if text:
                 yield Piece(text, unsaid)
                 unsaid = 0
             if stream.stopped:
                 break
-        yield Piece(stream.finish(), unsaid, reason)
+        rest = stream.finish()
+        yield Piece(rest, unsaid, "stop" if stream.stopped else reason)
 
     def _tokens(self, prompt: str, sampling: Sampling, cancelled: threading.Event) -> Iterator[int]:
         """New token ids one by one, each step using the keys and values of the steps before."""
@@ -152,7 +155,12 @@ def choose(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator)
 
     if sampling.temperature == 0:
         return int(logits.argmax())
-    weights, tokens = torch.sort(torch.softmax(logits / sampling.temperature, dim=-1), descending=True)
+    scaled = (logits - logits.max()).double() / sampling.temperature  # no temperature is too small for that
+    weights, tokens = torch.sort(torch.softmax(scaled, dim=-1), descending=True)
     before = weights.cumsum(dim=-1) - weights
     weights[before >= sampling.top_p] = 0.0
     return int(tokens[torch.multinomial(weights, 1, generator=generator)])
+
+
+def _damaged(text: str) -> IntegrityError:
+    return IntegrityError(f"transformers cannot load the model: {text}", hint="export and check its files")

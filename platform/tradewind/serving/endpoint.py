@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import logging
+import shlex
 import socket
 import warnings
 from collections.abc import Iterator
@@ -55,8 +58,8 @@ class Endpoint:
 
     def curl(self, prompt: str = "def ") -> str:
         """A command line that asks for a completion."""
-        body = f'{{"model": "{self.record.model}", "prompt": "{prompt}", "max_tokens": 48}}'
-        return f"curl {self.url}/v1/completions -H 'Content-Type: application/json' -d '{body}'"
+        body = json.dumps({"model": self.record.model, "prompt": prompt, "max_tokens": 48})
+        return f"curl {self.url}/v1/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
     def stop(self) -> None:
         """Take the endpoint down. Raises NotFoundError when it is not up, SpecError when another machine holds it."""
@@ -97,7 +100,8 @@ def deploy(store: Store, spec: ServeSpec, session: RaySession) -> Endpoint:
         )
         try:
             replica = Replica(spec=spec, store=store, model=model, subject=f"endpoint:{spec.name}")
-            serve.run(_application(replica), name=spec.name, route_prefix="/")
+            num_cpus = 0 if session.is_own else 1
+            serve.run(_application(replica, num_cpus=num_cpus), name=spec.name, route_prefix="/")
         except RuntimeError as exc:
             raise RunError(f"endpoint {spec.name!r} did not start: {_why(spec.name) or exc}") from exc
     record = _log(store, spec.name).append(
@@ -138,8 +142,17 @@ def check_port(host: str, port: int) -> None:
         except PermissionError as exc:
             raise SpecError(f"port {port} needs more rights", hint="choose one above 1023 with --port") from exc
         except OSError as exc:
-            text = f"port {port} on {host} is in use" if exc.errno == 98 else f"cannot listen on {host}: {exc.strerror}"
-            raise SpecError(text, hint=f"choose another: --port {free_port(port + 1)}") from exc
+            if exc.errno == errno.EADDRINUSE:
+                raise SpecError(f"port {port} on {host} is in use", hint=_another_port(port)) from exc
+            hint = "127.0.0.1 is this machine alone, 0.0.0.0 everyone"
+            raise SpecError(f"cannot listen on {host}: {exc.strerror}", hint=hint) from exc
+
+
+def _another_port(taken: int) -> str:
+    try:
+        return f"choose another: --port {free_port(taken + 1)}"
+    except CapacityError:
+        return "choose a lower one"
 
 
 def free_port(first: int = 8000) -> int:
@@ -175,14 +188,15 @@ def _delete(name: str) -> None:
     serve.delete(name)
 
 
-def _application(replica: Replica) -> Any:
+def _application(replica: Replica, *, num_cpus: int) -> Any:
+    """On a Ray of our own a replica reserves no processor: training there would wait for it without end."""
     from ray import serve
 
     @serve.deployment(
         name="Replica",
         num_replicas=replica.spec.replicas,
         max_ongoing_requests=replica.spec.max_concurrency,
-        ray_actor_options={"num_cpus": 1},
+        ray_actor_options={"num_cpus": num_cpus},
         graceful_shutdown_timeout_s=5,
         health_check_period_s=5,
     )

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.exceptions import HTTPException
 
 from tradewind.engines import Engine, Sampling
@@ -24,6 +24,8 @@ STATUS_TYPES = {400: "invalid_request_error", 404: "not_found_error", 422: "inva
 
 
 class StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     include_usage: bool = False
 
 
@@ -43,6 +45,14 @@ class CompletionRequest(BaseModel):
     stream_options: StreamOptions | None = None
     n: Literal[1] = 1
     user: str | None = None
+
+    @field_validator("prompt", "stop")
+    @classmethod
+    def _is_whole_text(cls, value: str | list[str] | None) -> str | list[str] | None:
+        for text in [value] if isinstance(value, str) else value or []:
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise ValueError("a lone surrogate is half a character")  # JSON can say it, no tokenizer takes it
+        return value
 
     @property
     def prompts(self) -> list[str]:
@@ -199,13 +209,22 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, exc: RequestValidationError) -> JSONResponse:
-        problem = exc.errors()[0]
-        param = ".".join(str(part) for part in problem["loc"] if part != "body")
-        known = ", ".join(CompletionRequest.model_fields)
-        extra = problem["type"] == "extra_forbidden"
-        text = f"{param!r} is not supported here; known: {known}" if extra else f"{param or 'body'}: {problem['msg']}"
-        return JSONResponse(_error(400, text, param=param or None), 400)
+        param, text = _complaint(exc.errors()[0])
+        return JSONResponse(_error(400, text, param=param), 400)
 
     @app.exception_handler(Exception)
     async def failed(_: Request, exc: Exception) -> JSONResponse:
         return JSONResponse(_error(500, f"{type(exc).__name__}: {exc}"), 500)
+
+
+def _complaint(problem: Any) -> tuple[str | None, str]:
+    """The field that is wrong, and in which way."""
+    where = [str(part) for part in problem["loc"][1:]]
+    if problem["type"] == "json_invalid":  # where: the position in the body
+        return None, f"body: no JSON, {problem['ctx']['error']}"
+    if problem["type"] == "extra_forbidden":
+        param = ".".join(where)
+        block = StreamOptions if len(where) > 1 else CompletionRequest
+        return param, f"{param!r} is not supported here; known: {', '.join(block.model_fields)}"
+    field = where[0] if where else None  # behind it stands which of its kinds did not fit
+    return field, f"{field or 'body'}: {problem['msg'].removeprefix('Value error, ')}"

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from tradewind import progress
 from tradewind.clusters import this_machine
 from tradewind.engines import engine
+from tradewind.errors import TradewindError
 from tradewind.ledger import Ledger, effort, usage
 from tradewind.records import Usage
 from tradewind.registry import Models
@@ -72,16 +74,23 @@ class UsageMeter:
         self._served.append(served)
 
     def flush(self) -> None:
-        """Write what has come together since the last time as one row."""
+        """Write what has come together since the last time as one row. Raises StorageError, and then keeps it."""
         if not self._served:
             return
         served, self._served = self._served, []
-        self._ledger.record([self._row(served)])
+        try:
+            self._ledger.record([self._row(served)])
+        except TradewindError:
+            self._served = served + self._served
+            raise
 
     async def flush_forever(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
-            await asyncio.to_thread(self.flush)
+            try:
+                await asyncio.to_thread(self.flush)
+            except TradewindError as exc:
+                progress.print_line(f"the ledger is not written, trying again: {exc.message}")
 
     def _row(self, served: list[Served]) -> Usage:
         cpu, self._cpu = time.process_time() - self._cpu, time.process_time()

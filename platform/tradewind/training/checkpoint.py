@@ -8,19 +8,22 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import traceback
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemBase, FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.state_dict_loader import load as load_sharded
 from torch.distributed.checkpoint.state_dict_saver import save as save_sharded
 
-from tradewind.errors import IntegrityError
+from tradewind.errors import IntegrityError, TradewindError
 from tradewind.records import CheckpointRecord, StoredFile
 from tradewind.storage import Store, get_content
 
@@ -101,11 +104,19 @@ class StoreReader(FileSystemReader):
         self.fs = StoreFileSystem(store, known=known)  # type: ignore[assignment]
         self.path = prefix
 
+    def read_metadata(self) -> Metadata:
+        """An `Exception` here would be taken for a sign of torch's other format, whose files are missed in its place."""
+        try:
+            return super().read_metadata()
+        except TradewindError as exc:
+            raise CheckpointException("metadata", {0: (exc, traceback.extract_tb(exc.__traceback__))}) from exc
+
 
 def save(store: Store, prefix: str, state: dict[str, Any]) -> tuple[StoredFile, ...]:
     """Write the parts of all ranks below a prefix. A collective; every rank gets the list of all files."""
     writer = StoreWriter(store, prefix)
-    save_sharded(state, storage_writer=writer)
+    with _own_errors():
+        save_sharded(state, storage_writer=writer)
     parts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, writer.files.written)
     return tuple(file for part in parts for file in part)
@@ -113,7 +124,25 @@ def save(store: Store, prefix: str, state: dict[str, Any]) -> tuple[StoredFile, 
 
 def load(store: Store, record: CheckpointRecord, state: dict[str, Any], *, alone: bool = False) -> None:
     """Fill a state dict in place, resharding as needed. A collective unless `alone`. Raises IntegrityError."""
-    with warnings.catch_warnings():
+    with _own_errors(), warnings.catch_warnings():
         if alone:  # torch warns about what was asked for
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         load_sharded(state, storage_reader=StoreReader(store, record), no_dist=alone)
+
+
+@contextmanager
+def _own_errors() -> Generator[None, None, None]:
+    """Raise what a rank has raised, on every rank. Torch wraps it in something that no `except Exception` catches."""
+    try:
+        yield
+    except CheckpointException as exc:
+        causes = list(_causes(exc))
+        raise next((cause for cause in causes if isinstance(cause, TradewindError)), causes[0]) from exc
+
+
+def _causes(exc: CheckpointException) -> Iterator[BaseException]:
+    for cause, _ in exc.failures.values():
+        if isinstance(cause, CheckpointException):
+            yield from _causes(cause)
+        else:
+            yield cause

@@ -42,7 +42,7 @@ class MetricsWriter:
             self._flush()
 
     def _flush(self) -> None:
-        name = f"metrics/{time.time_ns() // 1_000_000:014d}.jsonl"
+        name = f"metrics/{time.time_ns():020d}.jsonl"
         self._files.store.put(self._files.key(name), "\n".join(self._lines).encode())
         self._lines.clear()
         self._written_at = time.monotonic()

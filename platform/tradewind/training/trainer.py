@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import Any
 
 from tradewind.clusters import RaySession, this_machine, this_process
-from tradewind.datasets import Dataset, Datasets
+from tradewind.datasets import Batches, Dataset, Datasets
 from tradewind.errors import RunError, TradewindError
 from tradewind.families import ModelShape, family
 from tradewind.records import RunStart, now
@@ -27,14 +27,23 @@ LIBRARIES = ("ray", "torch", "numpy", "tokenizers", "tradewind")
 
 
 def prepare(store: Store, spec: TrainSpec) -> tuple[Dataset, ModelShape]:
-    """What a spec means in this workspace, checked. Raises NotFoundError, IntegrityError or CapacityError."""
+    """What a spec means in this workspace, checked.
+
+    Raises NotFoundError, IntegrityError, CapacityError, or SpecError for text that is too short for one sequence.
+    """
     dataset = Datasets(store).get(spec.dataset)
     shape = family(spec.model.family).shape(
         spec.model, vocabulary=dataset.record.tokenizer.vocabulary, context=spec.batch.tokens_per_sequence
     )
     check_memory(spec, shape, parameters=family(shape.family).parameters(shape))
-    for split in dataset.record.splits:
-        list(dataset.shards(split))
+    for split in dataset.record.splits:  # reads and verifies every shard
+        Batches(
+            dataset,
+            split,
+            sequences=spec.batch.sequences,
+            tokens_per_sequence=spec.batch.tokens_per_sequence,
+            seed=spec.seed,
+        )
     return dataset, shape
 
 

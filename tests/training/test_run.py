@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from typing import Any
+
+import pytest
+
+from tradewind.clusters import this_process
+from tradewind.errors import NotFoundError, RunError
+from tradewind.ledger import Ledger, effort
+from tradewind.records import CheckpointRecord, Machine, ProcessName, RunStart, StepMetrics
+from tradewind.specs import TrainSpec
+from tradewind.storage import Store, open_store
+from tradewind.training import Run, find, names
+from tradewind.training.metrics import MetricsWriter
+from tradewind.training.run import RunFiles
+
+MACHINE = Machine(host="quay", processor="Xeon", num_cpus=2, memory_bytes=8_000_000_000, usd_per_hour=3.6)
+NAME = "pilot-20250304-120000-abcd"
+GONE = ProcessName(host=socket.gethostname(), pid=os.getpid(), started=1.0)
+
+
+@pytest.fixture
+def store() -> Store:
+    return open_store(f"memory://{uuid.uuid4().hex}")
+
+
+def begin(store: Store, name: str = NAME, *, process: ProcessName | None = None) -> Run:
+    start = RunStart(
+        run=name,
+        dataset="logbook@1",
+        parameters=1234,
+        spec=TrainSpec.of(name="pilot", dataset="logbook@1").model_dump(mode="json"),
+        machine=MACHINE,
+        process=process or this_process(),
+        versions={},
+        parents=("dataset:logbook@1",),
+    )
+    store.create(f"runs/{name}/run.json", start.to_json())
+    return Run(store, name)
+
+
+def step(number: int, **changes: Any) -> StepMetrics:
+    values = {
+        "attempt": "a",
+        "step": number,
+        "tokens": number * 100,
+        "seconds": number * 0.5,
+        "loss": 4.0,
+        "learning_rate": 0.1,
+        "grad_norm": 1.0,
+        "tokens_per_s": 200.0,
+        "cpu_seconds": number * 0.9,
+    }
+    return StepMetrics.model_validate(values | changes)
+
+
+def write(run: Run, *rows: StepMetrics) -> None:
+    with MetricsWriter(run.files, writes=True) as writer:
+        for row in rows:
+            writer.write(row)
+
+
+def add_checkpoint(run: Run, number: int, *, heldout_loss: float) -> None:
+    record = CheckpointRecord(
+        run=run.name, step=number, tokens=1, seconds=1, cpu_seconds=1, loss=1, heldout_loss=heldout_loss, files=()
+    )
+    run.files.store.create(run.files.key(f"checkpoints/{number:09d}.json"), record.to_json())
+
+
+def test_run_of_a_process_that_lives_is_running(store: Store) -> None:
+    run = begin(store)
+    assert (run.status, run.end, run.metrics(), run.checkpoints) == ("running", None, [], [])
+    assert run.record.id == f"run:{NAME}"
+
+
+def test_run_of_a_process_that_is_gone_is_stopped(store: Store) -> None:
+    run = begin(store, process=GONE)
+    assert run.status == run.summary().status == "stopped"
+    with pytest.raises(RunError, match="was stopped: the process that drove it is gone"):
+        run.wait()
+
+
+def test_run_of_another_machine_is_never_known_to_be_gone(store: Store) -> None:
+    assert begin(store, process=ProcessName(host="elsewhere", pid=1, started=1.0)).status == "running"
+
+
+def test_end_tells_what_the_metrics_and_the_checkpoints_say(store: Store) -> None:
+    run = begin(store)
+    write(run, step(1), step(2, attempt="b"), step(3, attempt="b"))
+    add_checkpoint(run, 2, heldout_loss=3.0)
+    add_checkpoint(run, 3, heldout_loss=3.5)
+    run.finish("finished", bigram_loss=3.3)
+    end = run.end
+    assert end is not None
+    assert (end.status, end.steps, end.tokens, end.tokens_per_s) == ("finished", 3, 300, 200.0)
+    assert (end.heldout_loss, end.best_step, end.bigram_loss, end.restarts) == (3.0, 2, 3.3, 1)
+    assert end.effort is not None
+    assert end.effort == effort(MACHINE, seconds=end.effort.seconds, cpu_seconds=2.7)
+    assert end.parents == (f"run:{NAME}",)
+    assert run.wait() is run
+    assert run.best.step == 2
+
+
+def test_end_is_written_once_and_costs_once(store: Store) -> None:
+    run = begin(store)
+    write(run, step(5))
+    run.finish("stopped", message="stopped from the keyboard")
+    run.finish("finished")
+    run.finish("failed", error=RunError("too late"))
+    assert run.end is not None
+    assert (run.end.status, run.end.message) == ("stopped", "stopped from the keyboard")
+    (row,) = Ledger(store).rows()
+    assert (row.activity, row.subject, row.tokens_in, row.usd) == ("training", f"run:{NAME}", 500, run.end.effort.usd)  # type: ignore[union-attr]
+
+
+def test_failure_comes_out_of_wait_as_it_was_written_down(store: Store) -> None:
+    run = begin(store)
+    run.finish("failed", error=RunError("run failed: rank 1 ran out", hint="take less", failures={1: "MemoryError"}))
+    with pytest.raises(RunError, match="run failed: rank 1 ran out") as caught:
+        run.wait()
+    assert (caught.value.hint, caught.value.failures) == ("take less", {1: "MemoryError"})
+
+
+def test_run_that_failed_before_its_first_step_has_an_end(store: Store) -> None:
+    run = begin(store)
+    run.finish("failed", error=RunError("no room"))
+    assert run.end is not None
+    assert (run.end.steps, run.end.heldout_loss, run.end.best_step, run.end.restarts) == (0, None, None, 0)
+    assert run.summary().message == "no room"
+
+
+def test_summary_of_a_run_that_goes_on_shows_its_last_step(store: Store) -> None:
+    run = begin(store)
+    write(run, step(1), step(2, heldout_loss=3.5))
+    summary = run.summary()
+    assert (summary.status, summary.steps, summary.tokens, summary.heldout_loss) == ("running", 2, 200, 3.5)
+
+
+def test_run_without_a_checkpoint_has_no_best(store: Store) -> None:
+    with pytest.raises(NotFoundError, match=f"run {NAME} has no checkpoint"):
+        _ = begin(store).best
+
+
+def test_files_of_an_unfinished_checkpoint_are_no_checkpoint(store: Store) -> None:
+    run = begin(store)
+    store.put(run.files.key("checkpoints/000000007-abcd/__0_0.distcp"), b"half")
+    assert run.checkpoints == []
+
+
+def test_runs_are_listed_oldest_first_whatever_their_names(store: Store) -> None:
+    ordered = ["zebra-20250303-235959-ffff", "my-pilot-20250304-120000-0001", "anchor-20250304-120001-0000"]
+    for name in (ordered[1], ordered[2], ordered[0]):
+        begin(store, name)
+    store.put("runs/half-20250305-120000-0000/metrics/1.jsonl", b"")
+    assert names(store) == ordered
+    assert find(store, ordered[1]).record.run == ordered[1]
+
+
+def test_unknown_run_is_answered_with_the_nearest(store: Store) -> None:
+    begin(store)
+    with pytest.raises(NotFoundError, match=rf"did you mean '{NAME}'\?"):
+        find(store, f"{NAME[:-1]}e")
+    assert RunFiles(store, NAME).end() is None

@@ -1,0 +1,74 @@
+"""What is checked before Ray starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.samples import VOCABULARY, dataset_spec, write_text
+from tradewind.datasets import Datasets
+from tradewind.errors import CapacityError, IntegrityError, NotFoundError, SpecError
+from tradewind.specs import TrainSpec
+from tradewind.storage import Store, open_store
+from tradewind.training import prepare
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = open_store(str(tmp_path / "store"))
+    Datasets(store).add(dataset_spec(write_text(tmp_path / "text", documents=10, words=200)))
+    return store
+
+
+def wish(**changes: Any) -> TrainSpec:
+    return TrainSpec.of(name="pilot", dataset="logbook", model={"hidden": 32, "layers": 1}).with_values(**changes)
+
+
+def test_shape_has_the_vocabulary_of_the_dataset_and_the_length_of_the_sequences(store: Store) -> None:
+    dataset, shape = prepare(store, wish(batch__tokens_per_sequence=64))
+    assert dataset.reference == "logbook@1"
+    assert (shape.vocabulary, shape.context, shape.hidden, shape.layers) == (VOCABULARY, 64, 32, 1)
+
+
+def test_unknown_dataset_is_answered_with_the_nearest(store: Store) -> None:
+    with pytest.raises(NotFoundError, match=r"no dataset named 'logbok' \(did you mean 'logbook'\?\)"):
+        prepare(store, wish(dataset="logbok"))
+
+
+def test_unknown_family_is_answered_with_the_nearest(store: Store) -> None:
+    with pytest.raises(NotFoundError, match=r"did you mean 'llama'\?"):
+        prepare(store, wish(model__family="lama"))
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_damaged_shard_is_seen_before_anything_starts(store: Store, split: str) -> None:
+    store.put(Datasets(store).get("logbook").record.splits[split].shards[-1].key, b"")
+    with pytest.raises(IntegrityError, match="dataset logbook@1"):
+        prepare(store, wish())
+
+
+def test_text_too_short_for_the_sequences_is_seen_before_anything_starts(store: Store) -> None:
+    with pytest.raises(SpecError, match=r"no shard of logbook@1 \(train\) holds 100001 tokens"):
+        prepare(store, wish(batch__tokens_per_sequence=100_000, batch__sequences=2))
+
+
+def test_heldout_text_too_short_for_the_sequences_is_seen_before_anything_starts(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "text" / "long.txt").write_text("harbour " * 30_000)
+    spec = dataset_spec(tmp_path / "text", name="uneven", heldout_fraction=0.001, shard_bytes="1MiB")
+    dataset = Datasets(store).add(spec)
+    shorter, longer = sorted(split.tokens for split in dataset.record.splits.values())
+    with pytest.raises(SpecError, match=f"holds {shorter + 1} tokens"):
+        prepare(store, wish(dataset="uneven", batch__tokens_per_sequence=shorter, batch__sequences=2))
+    assert shorter < longer
+
+
+def test_machine_without_enough_memory_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Memory:
+        total = available = 2**29
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory)
+    with pytest.raises(CapacityError, match="512.0 MiB are free here"):
+        prepare(store, wish())

@@ -1,0 +1,295 @@
+"""The training loop on real ranks, without Ray."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from tests.samples import VOCABULARY, dataset_spec, write_text
+from tests.training.conftest import Ranks
+from tradewind.datasets import Batches, Datasets
+from tradewind.errors import IntegrityError
+from tradewind.families import family
+from tradewind.records import StepMetrics
+from tradewind.specs import TrainSpec
+from tradewind.storage import Store, open_store
+from tradewind.training import checkpoint, hugging_face_files
+from tradewind.training.model import Decoder
+from tradewind.training.run import RunFiles
+from tradewind.training.worker import Job, Progress, build, cross_entropy, evaluate, finished, schedule, train
+
+STEPS = 8
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("worker")
+    store = open_store(str(folder / "store"))
+    Datasets(store).add(dataset_spec(write_text(folder / "text", documents=16, words=150)))
+    return store
+
+
+def wish(**changes: Any) -> TrainSpec:
+    return TrainSpec.of(
+        name="pilot",
+        dataset="logbook@1",
+        model={"hidden": 32, "layers": 2, "heads": 4, "kv_heads": 2},
+        batch={"sequences": 5, "tokens_per_sequence": 16},
+        optimizer={"learning_rate": 0.02, "warmup_steps": 2},
+        max_steps=STEPS,
+        checkpoint_every_s="1ms",
+    ).with_values(**changes)
+
+
+def job(store: Store, run: str, **changes: Any) -> Job:
+    spec = wish(**changes)
+    shape = family("llama").shape(spec.model, vocabulary=VOCABULARY, context=spec.batch.tokens_per_sequence)
+    return Job(run=run, spec=spec, shape=shape, dataset="logbook@1", store=store)
+
+
+def went(made: Job) -> list[tuple[int, float, float, float, float | None]]:
+    """What must be equal of two runs that did the same, step by step."""
+    rows = RunFiles(made.store, made.run).metrics()
+    return [(row.step, row.loss, row.learning_rate, row.grad_norm, row.heldout_loss) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ranks: Ranks, store: Store) -> Job:
+    """A run of two ranks that nothing happened to, with a checkpoint after each step."""
+    made = job(store, "undisturbed")
+    ranks.run(train, made, world=2)
+    return made
+
+
+def metrics(made: Job) -> list[StepMetrics]:
+    return RunFiles(made.store, made.run).metrics()
+
+
+def weights(made: Job, step: int) -> dict[str, torch.Tensor]:
+    record = next(one for one in RunFiles(made.store, made.run).checkpoints() if one.step == step)
+    state = Decoder(made.shape).state_dict()
+    checkpoint.load(made.store, record, {"model": state}, alone=True)
+    return state
+
+
+def test_loss_falls(undisturbed: Job) -> None:
+    losses = [row.loss for row in metrics(undisturbed)]
+    assert losses[0] == pytest.approx(math.log(VOCABULARY), rel=0.05)
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_each_step_is_told_with_its_tokens_and_time(undisturbed: Job) -> None:
+    rows = metrics(undisturbed)
+    assert [row.step for row in rows] == list(range(1, STEPS + 1))
+    assert [row.tokens for row in rows] == [row.step * 5 * 16 for row in rows]
+    assert len({row.attempt for row in rows}) == 1
+    seconds = [row.seconds for row in rows]
+    assert seconds == sorted(seconds)
+    assert rows[0].seconds > 0
+    assert all(0 < row.cpu_seconds for row in rows)
+    assert all(row.grad_norm > 0 for row in rows)
+
+
+def test_every_checkpoint_is_complete(undisturbed: Job) -> None:
+    records = RunFiles(undisturbed.store, undisturbed.run).checkpoints()
+    assert [record.step for record in records] == list(range(1, STEPS + 1))
+    for record, row in zip(records, metrics(undisturbed), strict=True):
+        assert (record.tokens, record.loss, record.heldout_loss) == (row.tokens, row.loss, row.heldout_loss)
+        assert record.parents == ("run:undisturbed",)
+        assert weights(undisturbed, record.step).keys() == Decoder(undisturbed.shape).state_dict().keys()
+
+
+def test_heldout_loss_is_that_of_the_checkpoints_weights(undisturbed: Job) -> None:
+    model = Decoder(undisturbed.shape)
+    model.load_state_dict(weights(undisturbed, STEPS))
+    dataset = Datasets(undisturbed.store).get("logbook@1")
+    heldout = Batches(dataset, "heldout", sequences=1, tokens_per_sequence=16, seed=0)
+    rows = torch.from_numpy(heldout.samples(torch.arange(heldout.size).numpy()))
+    with torch.inference_mode():
+        loss = cross_entropy(model, rows).item() / rows[:, 1:].numel()
+    assert metrics(undisturbed)[-1].heldout_loss == pytest.approx(loss, abs=1e-5)
+
+
+def test_first_loss_is_that_of_the_first_batch_and_the_first_weights(undisturbed: Job) -> None:
+    model = Decoder(undisturbed.shape)
+    model.initialize(undisturbed.spec.seed)
+    dataset = Datasets(undisturbed.store).get("logbook@1")
+    batch = Batches(dataset, "train", sequences=5, tokens_per_sequence=16, seed=0).at(0)
+    with torch.inference_mode():
+        loss = cross_entropy(model, torch.from_numpy(batch)).item() / (5 * 16)
+    assert metrics(undisturbed)[0].loss == pytest.approx(loss, abs=1e-5)
+
+
+def lose(made: Job, *, after: int) -> None:
+    """Leave of a run what a crash in the step after one would leave."""
+    files = RunFiles(made.store, made.run)
+    for item in list(made.store.list(files.key("checkpoints"))):
+        if item.key.endswith(".json") and int(item.key.rpartition("/")[2].removesuffix(".json")) > after:
+            made.store.delete(item.key)
+
+
+def copy_run(source: Job, run: str) -> Job:
+    """The same run under another name: its records name its files."""
+    for item in list(source.store.list(f"runs/{source.run}")):
+        data = source.store.get(item.key)
+        if item.key.endswith(".json"):
+            data = data.replace(f"runs/{source.run}/".encode(), f"runs/{run}/".encode())
+        source.store.put(item.key.replace(f"runs/{source.run}/", f"runs/{run}/"), data)
+    return Job(run=run, spec=source.spec, shape=source.shape, dataset=source.dataset, store=source.store)
+
+
+@pytest.mark.parametrize("after", [1, 5])
+def test_run_that_was_cut_goes_on_as_if_nothing_had_happened(ranks: Ranks, undisturbed: Job, after: int) -> None:
+    made = copy_run(undisturbed, f"cut-{after}")
+    lose(made, after=after)
+    ranks.run(train, made, world=2)
+    assert went(made) == went(undisturbed)
+    rows = metrics(made)
+    attempts = [row.attempt for row in rows]
+    assert len(set(attempts[:after])) == len(set(attempts[after:])) == 1
+    assert attempts[0] != attempts[-1]
+    before, last = weights(undisturbed, STEPS), weights(made, STEPS)
+    assert all(torch.equal(before[name], last[name]) for name in before)
+
+
+def test_time_goes_on_counting_where_the_checkpoint_had_it(ranks: Ranks, undisturbed: Job) -> None:
+    made = copy_run(undisturbed, "timed")
+    lose(made, after=5)
+    record = RunFiles(made.store, made.run).checkpoints()[-1]
+    before = RunFiles(made.store, made.run)
+    later = record.model_copy(update={"seconds": 1000.0, "cpu_seconds": 2000.0})
+    made.store.put(before.key("checkpoints/000000005.json"), later.to_json())
+    ranks.run(train, made, world=2)
+    rows = metrics(made)[5:]
+    assert all(1000 < row.seconds < 1100 for row in rows)
+    assert all(2000 < row.cpu_seconds < 2100 for row in rows)
+    assert all(row.tokens_per_s < 1e6 for row in rows)
+
+
+def test_run_that_was_done_makes_no_more_steps(ranks: Ranks, undisturbed: Job) -> None:
+    made = copy_run(undisturbed, "done")
+    before = {item.key for item in made.store.list("runs/done")}
+    ranks.run(train, made, world=2)
+    assert {item.key for item in made.store.list("runs/done")} == before
+
+
+@pytest.mark.parametrize("after", [0, 5])
+def test_number_of_ranks_changes_nothing_but_rounding(ranks: Ranks, undisturbed: Job, after: int) -> None:
+    """From the beginning, and from a checkpoint that twice as many ranks have written."""
+    made = copy_run(undisturbed, f"alone-{after}")
+    lose(made, after=after)
+    ranks.run(train, made, world=1)
+    for one, other in zip(went(made), went(undisturbed), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_damaged_checkpoint_is_named_on_resume(ranks: Ranks, undisturbed: Job) -> None:
+    made = copy_run(undisturbed, "damaged")
+    lose(made, after=5)
+    record = RunFiles(made.store, made.run).checkpoints()[-1]
+    made.store.put(record.files[-1].key, b"")
+    with pytest.raises(IntegrityError, match=record.files[-1].key):
+        ranks.run(train, made, world=2)
+
+
+def test_checkpoint_without_its_record_does_not_count(ranks: Ranks, undisturbed: Job) -> None:
+    made = copy_run(undisturbed, "no-record")
+    lose(made, after=0)
+    assert RunFiles(made.store, made.run).checkpoints() == []
+    assert any(item.key.endswith(".distcp") for item in made.store.list("runs/no-record/checkpoints"))
+    ranks.run(train, made, world=2)
+    assert went(made) == went(undisturbed)
+
+
+def test_seed_changes_the_run(ranks: Ranks, store: Store, undisturbed: Job) -> None:
+    made = job(store, "seeded", seed=1, max_steps=2)
+    ranks.run(train, made, world=2)
+    assert [row.loss for row in metrics(made)] != [row.loss for row in metrics(undisturbed)][:2]
+
+
+def test_blocks_that_are_gathered_by_themselves_give_the_same_losses(
+    ranks: Ranks, store: Store, undisturbed: Job
+) -> None:
+    made = job(store, "gathered")
+    ranks.run(train_with_small_groups, made, world=2)
+    for one, other in zip(went(made), went(undisturbed), strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def train_with_small_groups(made: Job) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tradewind.training.worker.SMALLEST_GROUP", 1)
+        train(made)
+
+
+def test_time_limit_ends_a_run(ranks: Ranks, store: Store) -> None:
+    made = job(store, "timed-out", max_steps=100_000, max_time_s=0.5, checkpoint_every_s=60)
+    ranks.run(train, made, world=2)
+    rows = metrics(made)
+    assert rows[-1].seconds >= 0.5
+    assert rows[-2].seconds < 0.5
+    assert [row.step for row in rows if row.heldout_loss is not None] == [len(rows)]
+    assert rows[-1].learning_rate < rows[len(rows) // 2].learning_rate
+
+
+def test_evaluation_counts_every_sample_once_however_many_ranks(ranks: Ranks, store: Store) -> None:
+    made = job(store, "evaluated")
+    for sequences in (1, 2, 5, 64):
+        alone, together = (ranks.run(heldout_loss, made, sequences, world=world)[0] for world in (1, 2))
+        assert together == pytest.approx(alone, abs=1e-5)
+
+
+def heldout_loss(made: Job, sequences: int) -> float:
+    dataset = Datasets(made.store).get(made.dataset)
+    heldout = Batches(dataset, "heldout", sequences=sequences, tokens_per_sequence=16, seed=0)
+    model = build(made.shape, seed=4)
+    return evaluate(model, heldout, rank=dist.get_rank(), world=dist.get_world_size())
+
+
+def test_exported_checkpoint_gives_the_same_logits_in_transformers(undisturbed: Job, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    dataset = Datasets(undisturbed.store).get("logbook@1")
+    record = RunFiles(undisturbed.store, undisturbed.run).checkpoints()[-1]
+    files = hugging_face_files(undisturbed.store, record, undisturbed.shape, dataset, card="# pilot")
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    theirs, loading = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32, output_loading_info=True)
+    assert not loading["missing_keys"]
+    assert not loading["unexpected_keys"]
+    ours = Decoder(undisturbed.shape)
+    ours.load_state_dict(weights(undisturbed, STEPS))
+    tokens = torch.arange(16).reshape(1, 16) * 7
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(tokens), theirs(input_ids=tokens).logits, atol=1e-4, rtol=1e-4)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    text = "the harbour, the quay\n  and 波止場"
+    assert tokenizer(text)["input_ids"] == dataset.tokenizer().encode(text).ids
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    assert tokenizer.eos_token_id == theirs.config.eos_token_id == dataset.tokenizer().token_to_id("<|endoftext|>")
+    assert json.loads(files["config.json"])["max_position_embeddings"] == 16
+
+
+class TestSchedule:
+    def test_rate_warms_up_and_then_falls_to_nothing(self) -> None:
+        spec = wish(optimizer__learning_rate=1.0, optimizer__warmup_steps=4, max_steps=10)
+        rates = [schedule(spec, Progress(step=step)) for step in range(11)]
+        assert rates == pytest.approx([0.25, 0.5 * 0.9, 0.75 * 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+
+    def test_rate_without_warm_up_starts_at_the_top(self) -> None:
+        assert schedule(wish(optimizer__warmup_steps=0), Progress()) == 0.02
+
+    def test_whichever_is_used_up_first_decides(self) -> None:
+        spec = wish(max_steps=100, max_time_s=10, optimizer__warmup_steps=0, optimizer__learning_rate=1.0)
+        assert schedule(spec, Progress(step=50, seconds=1)) == pytest.approx(0.5)
+        assert schedule(spec, Progress(step=10, seconds=8)) == pytest.approx(0.2)
+        assert not finished(spec, Progress(step=99, seconds=9.99))
+        assert finished(spec, Progress(step=100, seconds=1))
+        assert finished(spec, Progress(step=1, seconds=10))
