@@ -57,7 +57,8 @@ def write_model(folder: Path, *, context: int = 64) -> Path:
     )
     files = folder / "model"
     model.save_pretrained(files)
-    PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast
+    fast(
         tokenizer_object=tokenizer, bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, clean_up_tokenization_spaces=False
     ).save_pretrained(files)
     return files

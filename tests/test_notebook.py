@@ -71,7 +71,8 @@ def assert_escaped(html: str) -> None:
 
 
 def test_extension_is_found_by_its_name() -> None:
-    shell = InteractiveShell()
+    make: Any = InteractiveShell
+    shell = make()
     assert shell.extension_manager.load_extension("tradewind.notebook") is None
     html = shell.display_formatter.formatters["text/html"]
     assert html.lookup_by_type("tradewind.datasets.dataset.Dataset") is notebook.dataset_html

@@ -88,5 +88,3 @@ def test_bar_without_a_display_takes_what_it_is_told() -> None:
 def test_line_is_printed_as_it_is(capsys: pytest.CaptureFixture[str], text: str) -> None:
     progress.print_line(text)
     assert capsys.readouterr() == ("", f"{text}\n")
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from tradewind.units import format_seconds
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 
@@ -41,7 +43,7 @@ def track(title: str, *, total: float | None = None) -> Iterator[Bar]:
 
     console = Console(stderr=True)
     began = time.monotonic()
-    if not (console.is_terminal or console.is_jupyter):
+    if not _can_draw(console):
         bar = Bar()
         yield bar
         print_line(f"{title}: {format_seconds(time.monotonic() - began)}{', ' + bar.note if bar.note else ''}")
@@ -61,11 +63,16 @@ def print_line(text: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False, emoji=False)
 
 
-def _live(console: object) -> Progress:
-    from rich.console import Console
+def _can_draw(console: Console) -> bool:
+    """Terminals can, and notebooks that have the widgets which rich draws with."""
+    if console.is_jupyter:
+        return importlib.util.find_spec("ipywidgets") is not None
+    return console.is_terminal
+
+
+def _live(console: Console) -> Progress:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    assert isinstance(console, Console)
     return Progress(
         TextColumn("{task.description:<22}", markup=False),
         BarColumn(bar_width=24),

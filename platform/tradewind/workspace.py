@@ -55,6 +55,12 @@ class Workspace:
     def url(self) -> str:
         return self.store.url
 
+    @property
+    def location(self) -> str:
+        """The folder where the workspace is one of this machine, else the URL."""
+        folder = self.store.local_path("datasets")
+        return str(folder.parent) if folder else self.url
+
     def train(self, spec: TrainSpec) -> Run:
         """Start a training run and return at once; `Run.wait()` follows it. Starts Ray here when there is none."""
         from tradewind import training
@@ -117,7 +123,7 @@ class Workspace:
             start=start,
             metrics=tuple(run.metrics()),
             checkpoints=tuple(run.checkpoints),
-            end=run.end,
+            end=run.ending(),
             model=model,
             aliases=tuple(alias for alias, version in aliases.items() if model and version == model.version),
             endpoint=endpoint,

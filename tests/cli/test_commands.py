@@ -101,7 +101,9 @@ def test_json_of_listings_holds_the_records(tw: Tw, filled: Path) -> None:
     assert tw("datasets", "list", "-w", filled, "--json").json == [
         record.model_dump(mode="json") for record in place.datasets.list()
     ]
-    assert [one["id"] if "id" in one else one["run"] for one in tw("runs", "list", "-w", filled, "--json").json] == [RUN]
+    assert [one["id"] if "id" in one else one["run"] for one in tw("runs", "list", "-w", filled, "--json").json] == [
+        RUN
+    ]
     assert [one["status"] for one in tw("endpoints", "list", "-w", filled, "--json").json] == ["up", "down"]
     assert len(tw("usage", "-w", filled, "--json").json) == len(place.usage())
 
@@ -139,7 +141,7 @@ def test_model_is_promoted_and_exported(tw: Tw, own: Path, tmp_path: Path) -> No
     answer = tw("models", "export", "pilot@canary", tmp_path / "out", "-w", own, "--json")
     assert answer.json == {"model": "pilot@1", "folder": str(tmp_path / "out"), "files": sorted(MODEL_FILES)}
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == MODEL_FILES
-    assert tw("models", "export", "pilot", tmp_path / "out", "-w", own).exit_code == 1
+    assert tw("models", "export", "pilot", tmp_path / "out", "-w", own).exit_code == 2
 
 
 def test_report_is_written_where_it_is_wanted(tw: Tw, own: Path, tmp_path: Path) -> None:

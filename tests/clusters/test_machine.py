@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tradewind.clusters import memory_free, this_machine
 from tradewind.clusters import machine as module
+from tradewind.clusters import memory_free, this_machine
 from tradewind.clusters.machine import PRICE, memory_limit, usable_cpus
 from tradewind.errors import SpecError
 

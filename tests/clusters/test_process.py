@@ -57,9 +57,7 @@ def test_process_that_does_not_listen_is_killed(child: subprocess.Popen[str]) ->
 
 
 @pytest.mark.parametrize("later_s", [-3600.0, 3600.0])
-def test_process_that_has_the_pid_of_an_earlier_one_is_left_alone(
-    child: subprocess.Popen[str], later_s: float
-) -> None:
+def test_process_that_has_the_pid_of_an_earlier_one_is_left_alone(child: subprocess.Popen[str], later_s: float) -> None:
     earlier = named(child, later_s=later_s)
     assert is_gone(earlier)
     assert not stop(earlier, timeout_s=1)

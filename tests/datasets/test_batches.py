@@ -4,6 +4,7 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,14 +24,14 @@ def dataset(sizes: Sequence[int], *, dtype: str = "uint16") -> Dataset:
     store = open_store(f"memory://{uuid.uuid4().hex}")
     ends = np.cumsum([0, *sizes])
     shards = []
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
+    for start, end in pairwise(ends):
         stored = put_content(store, "data", np.arange(start, end).astype(np.dtype(dtype).newbyteorder("<")).tobytes())
         shards.append(Shard(**stored.model_dump(), tokens=end - start))
     record = DatasetVersion(
         name="logbook",
         version=1,
         writer="w",
-        dtype=dtype,  # type: ignore[arg-type]
+        dtype=dtype,
         splits={"train": Split(shards=tuple(shards), documents=1, tokens=sum(sizes))},
         tokenizer=TokenizerFile(
             key="data/t", sha256=hashlib.sha256().hexdigest(), num_bytes=0, vocabulary=300, end_of_text="<|endoftext|>"

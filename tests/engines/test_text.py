@@ -32,7 +32,9 @@ def stream(ids: Sequence[int], stops: Sequence[str] = ()) -> tuple[list[str], Te
 
 
 texts = st.one_of(st.text(), st.text("ab"), st.text("aé波🌊"))
-stops = st.lists(st.one_of(st.text("ab", min_size=1, max_size=4), st.text("aé波🌊", min_size=1, max_size=3)), max_size=3)
+stops = st.lists(
+    st.one_of(st.text("ab", min_size=1, max_size=4), st.text("aé波🌊", min_size=1, max_size=3)), max_size=3
+)
 
 
 @given(texts, stops)
@@ -56,7 +58,7 @@ def test_no_token_after_a_stop_text_is_needed(text: str, stops: list[str]) -> No
 
 @given(st.lists(st.integers(0, 255), max_size=30), stops)
 def test_bytes_that_are_no_text_come_out_as_their_decoding(ids: list[int], stops: list[str]) -> None:
-    pieces, made, used = stream(ids, stops)
+    pieces, _, used = stream(ids, stops)
     said = decode_bytes(ids[:used])
     assert "".join(pieces) == cut(said, stops)
 

@@ -46,6 +46,12 @@ async def collect(pieces: AsyncIterator[Piece]) -> list[Piece]:
     return [piece async for piece in pieces]
 
 
+def closing(pieces: AsyncIterator[Piece]) -> aclosing[Any]:
+    """Closes the answer at the end of a block."""
+    made: Any = pieces
+    return aclosing(made)
+
+
 def answer(engine: TransformersEngine, sampling: Sampling, prompt: str = PROMPT) -> tuple[str, int, str | None]:
     """Text, tokens and the reason of the end."""
     pieces: list[Piece] = run(collect(engine.generate(prompt, sampling)))
@@ -57,7 +63,8 @@ def answer(engine: TransformersEngine, sampling: Sampling, prompt: str = PROMPT)
 def test_greedy_answer_is_that_of_transformers_itself(
     engine: TransformersEngine, tiny_model: Path, prompt: str
 ) -> None:
-    model = AutoModelForCausalLM.from_pretrained(tiny_model).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
+    model.eval()
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     inputs = tokenizer(prompt, return_tensors="pt")
     with torch.inference_mode():
@@ -147,8 +154,8 @@ def test_stats_count_tokens_and_requests(own_engine: TransformersEngine) -> None
         stats = own_engine.stats()
         assert (stats.running, stats.waiting, stats.tokens_in, stats.tokens_out) == (0, 0, 0, 0)
         async with (
-            aclosing(own_engine.generate(PROMPT, Sampling(max_tokens=40, temperature=0))) as first,
-            aclosing(own_engine.generate(PROMPT, GREEDY)) as second,
+            closing(own_engine.generate(PROMPT, Sampling(max_tokens=40, temperature=0))) as first,
+            closing(own_engine.generate(PROMPT, GREEDY)) as second,
         ):
             later = asyncio.ensure_future(anext(second))
             await anext(first)
@@ -173,7 +180,7 @@ def test_closed_answer_frees_the_thread_for_the_next(
     monkeypatch.setattr(own_engine, "_tokens", endless)
 
     async def abandon() -> list[Piece]:
-        async with aclosing(own_engine.generate("first", GREEDY)) as pieces:
+        async with closing(own_engine.generate("first", GREEDY)) as pieces:
             await anext(pieces)
         monkeypatch.undo()
         return await collect(own_engine.generate(PROMPT, Sampling(max_tokens=3, temperature=0)))
@@ -223,7 +230,7 @@ def test_request_that_waited_and_was_closed_is_never_begun(
     monkeypatch.setattr(own_engine, "_tokens", endless_tokens(steps))
 
     async def race() -> None:
-        async with aclosing(own_engine.generate("first", GREEDY)) as first:
+        async with closing(own_engine.generate("first", GREEDY)) as first:
             await anext(first)
             waiting = asyncio.ensure_future(anext(own_engine.generate("second", GREEDY)))
             while own_engine.stats().waiting == 0:
@@ -237,9 +244,7 @@ def test_request_that_waited_and_was_closed_is_never_begun(
     assert set(steps) == {"first"}
 
 
-def test_stop_ends_running_and_waiting_answers(
-    own_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stop_ends_running_and_waiting_answers(own_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_engine, "_tokens", endless_tokens(Counter()))
 
     async def end() -> list[list[Piece]]:

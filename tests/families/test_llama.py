@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,13 +58,12 @@ def test_each_family_counts_what_hugging_face_builds(name: str) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    build: Any = AutoModelForCausalLM.from_config
     made = family(name)
     for tied in (True, False):
         spec = TrainSpec.of(name="pilot", dataset="logbook", model={"family": name, "tied": tied, "kv_heads": 2}).model
         shape = made.shape(spec, vocabulary=320, context=64)
         config = made.hugging_face_config(shape)
         with torch.device("meta"):
-            theirs = AutoModelForCausalLM.from_config(
-                AutoConfig.for_model(**{key: value for key, value in config.items() if key != "torch_dtype"})
-            )
+            theirs = build(AutoConfig.for_model(**{key: config[key] for key in config if key != "torch_dtype"}))
         assert made.parameters(shape) == sum(weight.numel() for weight in theirs.parameters())

@@ -15,7 +15,8 @@ def test_effort_of_an_hour_is_what_a_person_computes() -> None:
     joules = 5_000 * 3.5 + 9_400 * 0.74 + 3_600 * 16 * 0.392
     assert joules == pytest.approx(47_035.2)
     made = effort(MACHINE, seconds=3600, cpu_seconds=5000)
-    assert (made.seconds, made.cpu_seconds, made.usd) == (3600, 5000, pytest.approx(0.36))
+    assert (made.seconds, made.cpu_seconds) == (3600, 5000)
+    assert made.usd == pytest.approx(0.36)
     assert made.energy_wh == pytest.approx(47_035.2 / 3600)
     assert made.energy_basis == "estimated"
 

@@ -47,7 +47,12 @@ def keys(ledger: Ledger) -> list[str]:
 
 def test_row_holds_what_was_metered() -> None:
     made = row()
-    assert (made.activity, made.subject, made.parents, made.machine) == ("training", "run:first", ("run:first",), "quay")
+    assert (made.activity, made.subject, made.parents, made.machine) == (
+        "training",
+        "run:first",
+        ("run:first",),
+        "quay",
+    )
     assert (made.tokens_in, made.tokens_out, made.requests) == (4096, 0, 0)
     assert effort(MACHINE, seconds=10, cpu_seconds=20).model_dump().items() <= made.model_dump().items()
 
@@ -187,5 +192,3 @@ def test_column_that_an_older_program_did_not_write_has_its_default(ledger: Ledg
     pq.write_table(pa.Table.from_pylist([plain | {"of_a_newer_program": 1}]), buffer)
     ledger.store.put("ledger/usage/date=2025-03-04/other.parquet", buffer.getvalue())
     assert ledger.rows() == [full]
-
-

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tradewind.errors import ConflictError, IntegrityError, NotFoundError, SpecError, StorageError
+from tradewind.errors import IntegrityError, NotFoundError, SpecError, StorageError
 from tradewind.records import AliasMove
 from tradewind.registry import Model, Models
 from tradewind.storage import RecordLog, Store, open_store
@@ -166,7 +166,7 @@ def test_export_leaves_a_folder_with_files_as_it_is(models: Models, tmp_path: Pa
     folder = tmp_path / "full"
     folder.mkdir()
     (folder / "mine.txt").write_text("mine")
-    with pytest.raises(ConflictError, match=r"full is not empty"):
+    with pytest.raises(SpecError, match=r"full is not empty"):
         add(models).export(folder)
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
 

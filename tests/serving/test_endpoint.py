@@ -98,7 +98,7 @@ class TestPort:
             server = socket.create_server(("127.0.0.1", 65535))
         except OSError:
             pytest.skip("something else listens there")
-        with server, pytest.raises(SpecError, match="port 65535 on 127.0.0.1 is in use"):
+        with server, pytest.raises(SpecError, match=r"port 65535 .* is in use"):
             check_port("127.0.0.1", 65535)
 
     def test_free_port_is_the_first_that_is_free(self, busy_port: int) -> None:
@@ -204,7 +204,7 @@ class TestCheck:
     def test_name_of_an_endpoint_that_is_up_is_taken(self, store: Store) -> None:
         add_model(store)
         record(store)
-        with pytest.raises(SpecError, match="endpoint 'chat' is up already, at http://127.0.0.1:8000") as caught:
+        with pytest.raises(SpecError, match=r"endpoint 'chat' is up already, at http://.*:8000") as caught:
             check(store, self.spec())
         assert caught.value.hint == "stop it: tw endpoints stop chat"
 

@@ -25,9 +25,7 @@ BODY = {"model": "pilot@prod", "prompt": "the quay", "max_tokens": 5, "temperatu
 def store(tiny_model: Path, tmp_path: Path) -> Store:
     store = open_store(str(tmp_path / "store"))
     files = {path.name: path.read_bytes() for path in tiny_model.iterdir()}
-    Models(store).add(
-        "pilot", files, parents=(), family="llama", parameters=1, context=64, heldout_loss=None, card={}
-    )
+    Models(store).add("pilot", files, parents=(), family="llama", parameters=1, context=64, heldout_loss=None, card={})
     return store
 
 

@@ -4,6 +4,7 @@ import math
 import random
 import uuid
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,11 @@ streams = st.lists(st.integers(0, SIZE - 1), min_size=2, max_size=60)
 
 def by_hand(training: list[list[int]], judged: list[list[int]], size: int) -> float:
     """Witten-Bell smoothing with dictionaries, one token at a time."""
-    pairs = Counter(pair for stream in training for pair in zip(stream[:-1], stream[1:], strict=True))
+    pairs = Counter(pair for stream in training for pair in pairwise(stream))
     seconds = Counter(token for stream in training for token in stream[1:])
     losses = []
     for row in judged:
-        for before, after in zip(row[:-1], row[1:], strict=True):
+        for before, after in pairwise(row):
             single = (seconds[after] + 1) / (seconds.total() + size)
             follow = sum(count for (first, _), count in pairs.items() if first == before)
             kinds = len([first for first, _ in pairs if first == before])

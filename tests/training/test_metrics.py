@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import time
 import uuid
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -41,7 +42,7 @@ def parts(files: RunFiles) -> int:
     return len(list(files.store.list(files.key("metrics"))))
 
 
-def write(files: RunFiles, *rows: StepMetrics) -> None:
+def write(files: RunFiles, rows: Iterable[StepMetrics]) -> None:
     with MetricsWriter(files, writes=True) as writer:
         for row in rows:
             writer.write(row)
@@ -49,15 +50,15 @@ def write(files: RunFiles, *rows: StepMetrics) -> None:
 
 def test_reader_sees_each_step_once_in_order(files: RunFiles) -> None:
     rows = [metrics(step, loss=1 / step) for step in range(1, 30)]
-    write(files, *rows[:10])
-    write(files, *rows[10:])
+    write(files, rows[:10])
+    write(files, rows[10:])
     assert files.metrics() == rows
     assert parts(files) == 2
 
 
 def test_run_without_metrics_has_none(files: RunFiles) -> None:
     assert files.metrics() == []
-    write(files)
+    write(files, [])
     assert parts(files) == 0
 
 
@@ -90,14 +91,17 @@ def test_step_with_a_checkpoint_is_written_at_once(files: RunFiles, clock: Clock
 
 def test_checkpoints_in_quick_succession_lose_no_part(files: RunFiles) -> None:
     rows = [metrics(step, heldout_loss=2.5) for step in range(1, 200)]
-    write(files, *rows)
+    write(files, rows)
     assert files.metrics() == rows
 
 
 def test_steps_before_a_failure_are_kept(files: RunFiles) -> None:
-    with pytest.raises(RuntimeError), MetricsWriter(files, writes=True) as writer:
-        writer.write(metrics(1))
+    def lost() -> Iterator[StepMetrics]:
+        yield metrics(1)
         raise RuntimeError("the worker is lost")
+
+    with pytest.raises(RuntimeError):
+        write(files, lost())
     assert files.metrics() == [metrics(1)]
 
 
@@ -108,8 +112,8 @@ def test_rank_that_need_not_write_writes_nothing(files: RunFiles) -> None:
 
 
 def test_of_a_repeated_step_the_last_time_counts(files: RunFiles) -> None:
-    write(files, *(metrics(step, loss=1.0) for step in range(1, 11)))
-    write(files, *(metrics(step, loss=2.0) for step in range(6, 13)))
+    write(files, (metrics(step, loss=1.0) for step in range(1, 11)))
+    write(files, (metrics(step, loss=2.0) for step in range(6, 13)))
     found = files.metrics()
     assert [row.step for row in found] == list(range(1, 13))
     assert [row.loss for row in found] == [1.0] * 5 + [2.0] * 7
@@ -118,15 +122,15 @@ def test_of_a_repeated_step_the_last_time_counts(files: RunFiles) -> None:
 def test_follower_sees_each_part_once(files: RunFiles) -> None:
     reader = MetricsReader(files)
     assert reader.new() == []
-    write(files, metrics(1), metrics(2))
+    write(files, [metrics(1), metrics(2)])
     assert [row.step for row in reader.new()] == [1, 2]
     assert reader.new() == []
-    write(files, metrics(2, loss=9.0), metrics(3))
+    write(files, [metrics(2, loss=9.0), metrics(3)])
     assert [(row.step, row.loss) for row in reader.new()] == [(2, 9.0), (3, 3.0)]
 
 
 def test_loss_that_is_no_number_reads_back(files: RunFiles) -> None:
-    write(files, metrics(1, loss=float("nan")), metrics(2, loss=float("inf")))
+    write(files, [metrics(1, loss=float("nan")), metrics(2, loss=float("inf"))])
     first, second = files.metrics()
     assert math.isnan(first.loss)
     assert second.loss == float("inf")

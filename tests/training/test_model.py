@@ -36,7 +36,8 @@ def ours(shape: ModelShape) -> Decoder:
 def theirs(shape: ModelShape) -> Any:
     config = family("llama").hugging_face_config(shape)
     torch.manual_seed(11)
-    return LlamaForCausalLM(LlamaConfig(**{key: config[key] for key in config if key != "torch_dtype"})).eval()
+    made: Any = LlamaForCausalLM(LlamaConfig(**{key: config[key] for key in config if key != "torch_dtype"}))
+    return made.eval()
 
 
 def tokens(shape: ModelShape) -> torch.Tensor:

@@ -18,7 +18,7 @@ from tradewind.training.metrics import MetricsWriter
 from tradewind.training.run import RunFiles
 
 MACHINE = Machine(host="quay", processor="Xeon", num_cpus=2, memory_bytes=8_000_000_000, usd_per_hour=3.6)
-NAME = "pilot-20250304-120000-abcd"
+NAME = "pilot-20250304-120000"
 GONE = ProcessName(host=socket.gethostname(), pid=os.getpid(), started=1.0)
 
 
@@ -151,16 +151,26 @@ def test_files_of_an_unfinished_checkpoint_are_no_checkpoint(store: Store) -> No
 
 
 def test_runs_are_listed_oldest_first_whatever_their_names(store: Store) -> None:
-    ordered = ["zebra-20250303-235959-ffff", "my-pilot-20250304-120000-0001", "anchor-20250304-120001-0000"]
+    ordered = ["zebra-20250303-235959", "my-pilot-20250304-120000", "anchor-20250304-120001"]
     for name in (ordered[1], ordered[2], ordered[0]):
         begin(store, name)
-    store.put("runs/half-20250305-120000-0000/metrics/1.jsonl", b"")
+    store.put("runs/half-20250305-120000/metrics/1.jsonl", b"")
     assert names(store) == ordered
     assert find(store, ordered[1]).record.run == ordered[1]
+
+
+def test_run_that_died_without_a_word_has_an_ending_all_the_same(store: Store) -> None:
+    run = begin(store, process=GONE)
+    write(run, step(1), step(2))
+    ending = run.ending()
+    assert ending is not None
+    assert (ending.status, ending.steps, ending.tokens) == ("stopped", 2, 200)
+    assert run.end is None
+    assert begin(store, "other-20250304-120000").ending() is None
 
 
 def test_unknown_run_is_answered_with_the_nearest(store: Store) -> None:
     begin(store)
     with pytest.raises(NotFoundError, match=rf"did you mean '{NAME}'\?"):
-        find(store, f"{NAME[:-1]}e")
+        find(store, f"{NAME[:-1]}1")
     assert RunFiles(store, NAME).end() is None

@@ -70,5 +70,5 @@ def test_machine_without_enough_memory_is_refused(store: Store, monkeypatch: pyt
         total = available = 2**29
 
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory)
-    with pytest.raises(CapacityError, match="512.0 MiB are free here"):
+    with pytest.raises(CapacityError, match=r"512\.0 MiB are free here"):
         prepare(store, wish())

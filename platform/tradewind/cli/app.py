@@ -11,6 +11,7 @@ import typer
 
 import tradewind
 from tradewind.cli import datasets, demo, endpoints, ledger, models, runs
+from tradewind.cli.output import Where
 from tradewind.errors import StorageError, TradewindError
 from tradewind.progress import print_line
 
@@ -31,11 +32,14 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    workspace: Where = None,
     _debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error. May stand anywhere.")] = False,
 ) -> None:
     if version:
         print(tradewind.__version__)  # noqa: T201
         raise typer.Exit
+    if workspace:
+        os.environ["TRADEWIND_WORKSPACE"] = workspace
 
 
 app.command("demo")(demo.demo)
@@ -51,29 +55,27 @@ app.add_typer(endpoints.app, name="endpoints")
 def main() -> None:
     """Run the command line. Exits with 2 when the request was at fault, 1 for a failure, 130 after Ctrl-C."""
     arguments = sys.argv[1:]
-    debug = DEBUG in arguments
     try:
         app([word for word in arguments if word != DEBUG], prog_name=os.path.basename(sys.argv[0]))  # noqa: PTH119
     except TradewindError as exc:
-        _fail(exc, as_json="--json" in arguments, debug=debug)
+        _fail(exc, exc, arguments)
     except OSError as exc:
-        error = StorageError(
-            f"{exc.filename or 'this machine'}: {exc.strerror or exc}", hint="free space or check rights"
-        )
-        _fail(error.with_traceback(exc.__traceback__), as_json="--json" in arguments, debug=debug)
+        problem = f"{exc.filename or 'this machine'}: {exc.strerror or exc}"
+        _fail(StorageError(problem, hint="free space or check rights"), exc, arguments)
     except SystemExit as exc:
         if exc.code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
             print_line("interrupted; everything written so far is kept")
         raise
     except Exception as exc:  # noqa: BLE001 - the outermost place: what nobody foresaw is told without a traceback
-        error = TradewindError(f"{type(exc).__name__}: {exc}", hint="this is a fault in tradewind; --debug shows where")
-        _fail(error.with_traceback(exc.__traceback__), as_json="--json" in arguments, debug=debug)
+        problem = f"{type(exc).__name__}: {exc}"
+        _fail(TradewindError(problem, hint="this is a fault in tradewind; --debug shows where"), exc, arguments)
 
 
-def _fail(error: TradewindError, *, as_json: bool, debug: bool) -> None:
-    if debug:
-        raise error
-    if as_json:
+def _fail(error: TradewindError, cause: Exception, arguments: list[str]) -> None:
+    """Say what went wrong and leave. With `--debug` Python shows where it was."""
+    if DEBUG in arguments:
+        raise cause
+    if "--json" in arguments:
         print_line(json.dumps(error.to_dict()))
     else:
         print_line(f"error: {error.message}")

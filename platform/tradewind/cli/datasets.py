@@ -61,7 +61,7 @@ def show(dataset: Reference, workspace: Where = None, json: Json = False) -> Non
         as_json(record)
         return
     splits = {
-        f"split {name}": f"{format_count(split.tokens)} tokens, {split.documents} documents, {len(split.shards)} shards"
+        f"split {name}": f"{format_count(split.tokens)} tokens in {split.documents} documents"
         for name, split in record.splits.items()
     }
     facts(

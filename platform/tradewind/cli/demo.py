@@ -53,7 +53,7 @@ def demo(
     chosen = port or serving.free_port()
     serving.check_port("127.0.0.1", chosen)
     with Workspace(workspace) as place:
-        console.print(f"[bold]tradewind demo[/] on {place.machine.processor}, workspace {place.url}")
+        console.print(f"[bold]tradewind demo[/] on {place.machine.processor}, workspace {place.location}")
 
         heading(console, 1, "dataset", "the source files of Python's standard library become tokens")
         dataset = place.datasets.add(dataset_spec())
@@ -189,7 +189,7 @@ def tell_places(console: Console, place: Workspace, run: Run, report: str) -> No
     console.print(f"  report     {report}")
     console.print(f"  model      tw models export {NAME}@prod FOLDER   (Hugging Face files)")
     console.print(f"  run        tw runs show {run.name}")
-    console.print(f"  workspace  {place.url}")
+    console.print(f"  workspace  {place.location}   (each demo adds a version to it)")
 
 
 def tell_endpoint(console: Console, endpoint: Endpoint, *, keep: bool) -> None:

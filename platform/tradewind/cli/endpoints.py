@@ -40,6 +40,9 @@ def serve(
             _say(background.start(place, spec), json=json, how=f"stop it: tw endpoints stop {spec.name}")
             return
         endpoint = place.serve(spec)
+        if endpoint.record.process is None:
+            _say(endpoint, json=json, how=f"the cluster holds it; stop it: tw endpoints stop {spec.name}")
+            return
         _say(endpoint, json=json, how="stop it: Ctrl-C")
         _until_told()
 

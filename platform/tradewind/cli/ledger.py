@@ -10,9 +10,10 @@ import typer
 from tradewind.cli.output import Json, Where, as_json, table
 from tradewind.errors import SpecError
 from tradewind.records import Usage, now
-from tradewind.units import format_count, format_seconds, format_usd, parse_seconds
+from tradewind.units import format_count, format_usd, parse_seconds
 
-COLUMNS = ("activity", "of", "tokens seen", "tokens/s", "tokens served", "time", "energy, estimated", "dollars")
+TITLE = "ledger: tokens seen and served, seconds, energy (estimated) and dollars"
+COLUMNS = ("activity", "for", "seen", "tokens/s", "served", "seconds", "est. Wh", "dollars")
 
 
 def usage(
@@ -40,10 +41,10 @@ def usage_table(rows: list[Usage]) -> None:
         (row.activity, row.subject.partition(":")[2], format_count(row.tokens_seen) if row.tokens_seen else None,
          format_count(row.tokens_per_s) if row.tokens_per_s else None,
          format_count(row.tokens_served) if row.tokens_served else None,
-         format_seconds(row.seconds), f"{row.energy_wh:.3g} Wh", format_usd(row.usd))
+         f"{row.seconds:.1f}", f"{row.energy_wh:.3g}", format_usd(row.usd))
         for row in (usage_rows(rows) if rows else [])
     ]  # fmt: skip
-    table("ledger", COLUMNS, cells, empty="nothing was used yet")
+    table(TITLE, COLUMNS, cells, empty="nothing was used yet")
 
 
 def _ago(text: str) -> datetime:

@@ -87,7 +87,7 @@ def register(
 @app.command()
 def promote(
     model: Reference,
-    alias: Annotated[str, typer.Argument(help="The alias, like `prod`.")],
+    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="The alias, like `prod`.")],
     workspace: Where = None,
     json: Json = False,
 ) -> None:
@@ -104,7 +104,7 @@ def promote(
 @app.command()
 def export(
     model: Reference,
-    folder: Annotated[Path, typer.Argument(help="A new folder for the Hugging Face files.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder for the Hugging Face files.")],
     workspace: Where = None,
     json: Json = False,
 ) -> None:

@@ -36,9 +36,10 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
         console.print(empty, markup=False)
         return
     drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    drawn.padding = (0, 1, 0, 0)
     for index, column in enumerate(columns):
         numeric = _numeric(row[index] for row in cells)
-        drawn.add_column(column, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+        drawn.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in cells:
         drawn.add_row(*row)
     console.print(drawn)

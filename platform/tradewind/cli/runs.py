@@ -42,11 +42,8 @@ def list_(workspace: Where = None, json: Json = False) -> None:
     if json:
         as_json(found)
         return
-    rows = [
-        (one.run, one.status, one.dataset, one.started_at, one.steps, format_count(one.tokens), one.heldout_loss)
-        for one in found
-    ]
-    columns = ("run", "status", "dataset", "started (UTC)", "steps", "tokens", "held-out loss")
+    rows = [(one.run, one.status, one.dataset, one.steps, format_count(one.tokens), one.heldout_loss) for one in found]
+    columns = ("run", "status", "dataset", "steps", "tokens", "held-out loss")
     table("runs", columns, rows, empty="no runs yet; start one: tw train SPEC")
 
 

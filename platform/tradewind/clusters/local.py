@@ -1,9 +1,9 @@
 """The Ray that work runs on: the one that is there, or one of our own on this machine that ends with us.
 
 A cluster is used when the program is connected to one already, or when RAY_ADDRESS names one (as inside
-`ray job submit`). Otherwise Ray starts here, with a folder and ports of its own, beside whatever other Ray may run; when
-the session closes, its processes and its folder are gone. Its ports want the user's Ray token (`~/.ray/auth_token`, which
-Ray makes at the first start), so nobody else on the network can run code here.
+`ray job submit`). Otherwise Ray starts here, with a folder and ports of its own, beside whatever other Ray may run, and
+its processes and its folder go when the session closes. Its ports want the user's Ray token (`~/.ray/auth_token`, which
+Ray makes at the first start), so that nobody else on the network can run code here.
 """
 
 from __future__ import annotations

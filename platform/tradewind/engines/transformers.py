@@ -41,9 +41,10 @@ class TransformersEngine:
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model, loading = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
             )
+            self._model, loading = loaded
         except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
             raise _damaged(str(exc)) from exc
         if loading["missing_keys"]:  # transformers makes them up, and only warns

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tradewind.errors import ConflictError, NotFoundError, StorageError, did_you_mean
+from tradewind.errors import NotFoundError, SpecError, StorageError, did_you_mean
 from tradewind.records import AliasMove, ModelVersion
 from tradewind.specs import Reference
 from tradewind.specs.reference import check_name
@@ -31,10 +31,10 @@ class Model:
         return f"{self.record.name}@{self.record.version}"
 
     def export(self, folder: Path) -> Path:
-        """Write the Hugging Face files into a new folder, verified. Raises ConflictError when it holds files."""
+        """Write the Hugging Face files into a new folder, verified. Raises SpecError when it holds files."""
         try:
             if folder.exists() and any(folder.iterdir()):
-                raise ConflictError(f"{folder} is not empty", hint="name a new folder")
+                raise SpecError(f"{folder} is not empty", hint="name a new folder")
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 for name, file in self.record.files.items():
@@ -73,7 +73,8 @@ class Models:
         wanted = Reference.parse(reference)
         numbers = self._log(wanted.name).numbers()
         if not numbers:
-            raise NotFoundError(f"no model named {wanted.name!r}{did_you_mean(wanted.name, self.names())}")
+            known = did_you_mean(wanted.name, self.names())
+            raise NotFoundError(f"no model named {wanted.name!r}{known}", hint="register one: tw models register RUN")
         version = wanted.version or (self._aliased(wanted) if wanted.alias else numbers[-1])
         if version not in numbers:
             raise NotFoundError(f"{wanted.name} has no version {version}", hint=f"the newest is {numbers[-1]}")

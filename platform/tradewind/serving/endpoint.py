@@ -7,6 +7,7 @@ import json
 import logging
 import shlex
 import socket
+import urllib.request
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER = "endpoints"
 STOP_TIMEOUT_S = 30.0
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - a choice of the user's, named here
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,10 @@ class Endpoint:
         holder = self.record.process
         if not self.is_up:
             self.mark_down()
-            raise NotFoundError(f"endpoint {self.name!r} is not up")
+            raise NotFoundError(f"endpoint {self.name!r} is not up", hint="tw endpoints list shows which are")
         if holder is None or holder == this_process():
-            _delete(self.name)
+            connect()
+            _take_down(self.name, alone=holder is not None)
         elif not is_here(holder):
             raise SpecError(f"endpoint {self.name!r} runs on {holder.host}", hint="stop it there")
         else:
@@ -89,8 +92,11 @@ class Endpoint:
 def deploy(store: Store, spec: ServeSpec, session: RaySession) -> Endpoint:
     """Bring an endpoint up and return once it answers. Raises NotFoundError, IntegrityError, SpecError or RunError."""
     from ray import serve
+    from ray.exceptions import RayError
 
     model = check(store, spec)
+    _check_free()
+    url = f"http://{'127.0.0.1' if spec.host in EVERY_ADDRESS else spec.host}:{spec.port}"
     with progress.track("deploy endpoint"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -102,15 +108,18 @@ def deploy(store: Store, spec: ServeSpec, session: RaySession) -> Endpoint:
             replica = Replica(spec=spec, store=store, model=model, subject=f"endpoint:{spec.name}")
             num_cpus = 0 if session.is_own else 1
             serve.run(_application(replica, num_cpus=num_cpus), name=spec.name, route_prefix="/")
-        except RuntimeError as exc:
-            raise RunError(f"endpoint {spec.name!r} did not start: {_why(spec.name) or exc}") from exc
+            _check_answers(url)
+        except (RuntimeError, RayError, RunError) as exc:
+            why = _why(spec.name) or str(exc)
+            _take_down(spec.name, alone=session.is_own)
+            raise RunError(f"endpoint {spec.name!r} did not start: {why}") from exc
     record = _log(store, spec.name).append(
         lambda change, writer: EndpointState(
             name=spec.name,
             change=change,
             writer=writer,
             status="up",
-            url=f"http://{spec.host}:{spec.port}",
+            url=url,
             model=model,
             engine=spec.engine,
             process=this_process() if session.is_own else None,
@@ -181,11 +190,34 @@ def names(store: Store) -> list[str]:
     return sorted({item.key.split("/")[1] for item in store.list(FOLDER)})
 
 
-def _delete(name: str) -> None:
+def _take_down(name: str, *, alone: bool) -> None:
+    """Remove an application; where nobody else can have one, all of Serve with it, which frees the port."""
     from ray import serve
 
-    connect()
-    serve.delete(name)
+    if alone:
+        serve.shutdown()  # type: ignore[no-untyped-call]
+    else:
+        serve.delete(name)
+
+
+def _check_free() -> None:
+    """Raises SpecError when this Ray serves something already: its HTTP proxy has one port and one root."""
+    from ray import serve
+
+    if others := sorted(serve.status().applications):
+        raise SpecError(
+            f"this Ray serves {', '.join(others)} already, and a Ray has room for one endpoint",
+            hint="stop that one, or serve from another program: tw serve",
+        )
+
+
+def _check_answers(url: str) -> None:
+    """Raises RunError when nothing healthy answers at an address."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=10) as answer:  # noqa: S310 - our own http URL
+            answer.read()
+    except OSError as exc:
+        raise RunError(f"nothing answers at {url}: {exc}", hint="was Serve started before, on another port?") from exc
 
 
 def _application(replica: Replica, *, num_cpus: int) -> Any:

@@ -105,7 +105,7 @@ class StoreReader(FileSystemReader):
         self.path = prefix
 
     def read_metadata(self) -> Metadata:
-        """An `Exception` here would be taken for a sign of torch's other format, whose files are missed in its place."""
+        """Torch takes an `Exception` here for a sign of its other format, and complains that its files are missing."""
         try:
             return super().read_metadata()
         except TradewindError as exc:

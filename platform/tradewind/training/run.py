@@ -177,6 +177,12 @@ class Run:
     def _goes_on(self) -> bool:
         return self._driver.is_alive() if self._driver else self.status == "running"
 
+    def ending(self) -> RunEnd | None:
+        """The end, also of a run whose process went without writing one; None while it runs."""
+        if self.end is None and self.status == "stopped":
+            return self._ending("stopped", message="the process that drove it is gone", bigram_loss=None)
+        return self.end
+
     def summary(self) -> RunSummary:
         start, end = self.record, self.end
         last = None if end else next(reversed(self.metrics()), None)
@@ -193,9 +199,9 @@ class Run:
 
 
 def names(store: Store) -> list[str]:
-    """The runs of a workspace, oldest first: a name ends with date, time and four random digits."""
+    """The runs of a workspace, oldest first: a name ends with the date and time of its beginning."""
     keys = (item.key.split("/") for item in store.list(FOLDER) if item.key.endswith("/run.json"))
-    return sorted((key[1] for key in keys), key=lambda name: name.split("-")[-3:])
+    return sorted((key[1] for key in keys), key=lambda name: (name.split("-")[-2:], name))
 
 
 def find(store: Store, name: str) -> Run:

@@ -6,14 +6,14 @@ in the workspace, not in Ray: metrics, checkpoints and the end are records, so a
 
 from __future__ import annotations
 
-import secrets
 import threading
+import time
 from importlib import metadata
 from typing import Any
 
 from tradewind.clusters import RaySession, this_machine, this_process
 from tradewind.datasets import Batches, Dataset, Datasets
-from tradewind.errors import RunError, TradewindError
+from tradewind.errors import ConflictError, RunError, TradewindError
 from tradewind.families import ModelShape, family
 from tradewind.records import RunStart, now
 from tradewind.specs import TrainSpec
@@ -49,24 +49,33 @@ def prepare(store: Store, spec: TrainSpec) -> tuple[Dataset, ModelShape]:
 
 def start(store: Store, spec: TrainSpec, session: RaySession, dataset: Dataset, shape: ModelShape) -> Run:
     """Begin a run and return at once; `Run.wait` follows it."""
-    began = now()
-    name = f"{spec.name}-{began:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    record = RunStart(
-        run=name,
-        dataset=dataset.reference,
-        parameters=family(shape.family).parameters(shape),
-        spec=spec.model_dump(mode="json"),
-        machine=this_machine(),
-        process=this_process(),
-        versions={library: metadata.version(library) for library in LIBRARIES},
-        parents=(dataset.record.id,),
-    )
-    files = RunFiles(store, name)
-    store.create(files.key("run.json"), record.to_json())
-    job = Job(run=name, spec=spec, shape=shape, dataset=dataset.reference, store=store)
-    thread = threading.Thread(target=_drive, args=(job, session, dataset), name=name, daemon=True)
+    run = _begin(store, spec, dataset, shape)
+    job = Job(run=run, spec=spec, shape=shape, dataset=dataset.reference, store=store)
+    thread = threading.Thread(target=_drive, args=(job, session, dataset), name=run, daemon=True)
     thread.start()
-    return Run(store, name, thread)
+    return Run(store, run, thread)
+
+
+def _begin(store: Store, spec: TrainSpec, dataset: Dataset, shape: ModelShape) -> str:
+    """Write the first record of a run. Its name ends with the second it began in; of two in one second one waits."""
+    while True:
+        began = now()
+        record = RunStart(
+            run=f"{spec.name}-{began:%Y%m%d-%H%M%S}",
+            created_at=began,
+            dataset=dataset.reference,
+            parameters=family(shape.family).parameters(shape),
+            spec=spec.model_dump(mode="json"),
+            machine=this_machine(),
+            process=this_process(),
+            versions={library: metadata.version(library) for library in LIBRARIES},
+            parents=(dataset.record.id,),
+        )
+        try:
+            store.create(RunFiles(store, record.run).key("run.json"), record.to_json())
+            return record.run
+        except ConflictError:
+            time.sleep(1.0 - began.microsecond / 1e6)
 
 
 def _drive(job: Job, session: RaySession, dataset: Dataset) -> None:
