@@ -72,11 +72,12 @@ def _can_draw(console: Console) -> bool:
 
 def _live(console: Console) -> Progress:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     return Progress(
-        TextColumn("{task.description:<22}", markup=False),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
+        TextColumn("{task.description:<15}", markup=False),
+        BarColumn(bar_width=16),
+        TimeElapsedColumn(table_column=Column(min_width=7)),
         TextColumn("{task.fields[note]}", style="dim", markup=False),
         console=console,
     )

@@ -77,7 +77,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         finally:
             processes = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
             head.terminate()
-            _, alive = psutil.wait_procs(processes, timeout=20)
+            _, alive = psutil.wait_procs(processes, timeout=5)
             for process in alive:
                 process.kill()
             head.wait(10)

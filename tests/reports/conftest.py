@@ -116,7 +116,8 @@ def start() -> RunStart:
 
 
 def metrics(step: int) -> StepMetrics:
-    return StepMetrics(attempt="a", 
+    return StepMetrics(
+        attempt="a",
         step=step,
         tokens=step * TOKENS_PER_STEP,
         seconds=step * 0.3,

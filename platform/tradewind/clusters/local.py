@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import tradewind
 from tradewind import progress
 from tradewind.clusters.machine import usable_cpus
 from tradewind.errors import CapacityError
 
 PREFIX = "tw-ray-"
+PACKAGE = Path(__file__).parents[1]
 OBJECT_STORE_BYTES = 256 * 1024**2
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -74,7 +74,7 @@ def connect(*, workers: int = 1) -> RaySession:
     if ray.is_initialized():
         return RaySession()
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(runtime_env={"py_modules": [str(Path(tradewind.__file__).parent)]}, logging_level=logging.WARNING)
+        ray.init(runtime_env={"py_modules": [str(PACKAGE)]}, logging_level=logging.WARNING)
         return RaySession()
     return _start(workers)
 

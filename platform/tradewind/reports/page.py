@@ -62,6 +62,7 @@ def format_time(moment: datetime) -> str:
 
 
 FILTERS = {
+    "named": lambda files: [(file.key, file) for file in files],
     "bytes": format_bytes,
     "count": format_count,
     "energy": format_energy,

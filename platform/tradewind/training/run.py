@@ -18,7 +18,7 @@ from tradewind.ledger import Ledger, effort, usage
 from tradewind.records import CheckpointRecord, RunEnd, RunStart, RunSummary, Status, StepMetrics, now
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store
-from tradewind.units import format_count, format_seconds
+from tradewind.units import format_count
 
 FOLDER = "runs"
 POLL_S = 0.5
@@ -217,6 +217,6 @@ def _share(spec: TrainSpec, row: StepMetrics) -> float:
 
 
 def _line(row: StepMetrics) -> str:
-    """The live line: `step 120  loss 4.213  9.8 k tokens/s  in 24 s`."""
+    """The live line: `step 120  loss 4.213  9.8 k tokens/s`."""
     pace = row.tokens / row.seconds if row.seconds else 0.0
-    return f"step {row.step}  loss {row.loss:.3f}  {format_count(pace)} tokens/s  in {format_seconds(row.seconds)}"
+    return f"step {row.step}  loss {row.loss:.3f}  {format_count(pace)} tokens/s"
