@@ -72,7 +72,7 @@ def test_work_of_unknown_length_in_a_terminal_ends_full() -> None:
     with in_terminal() as terminal, progress.track("start Ray"):
         pass
     last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue()).rstrip().splitlines()[-1]
-    assert "━" * 16 in last
+    assert re.search("━{8,}", last)
 
 
 def test_bar_without_a_display_takes_what_it_is_told() -> None:

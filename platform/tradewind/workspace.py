@@ -40,7 +40,7 @@ class Workspace:
     """A place for datasets, runs, models, endpoints and their ledger. Raises StorageError when it cannot be reached."""
 
     def __init__(self, url: str | None = None) -> None:
-        self.store = open_store(url or os.environ.get(LOCATION) or str(Path.home() / ".tradewind"))
+        self.store = open_store(url or default_url())
         self.machine: Machine = this_machine()
         self.ledger = Ledger(self.store)
         self.datasets = WorkspaceDatasets(self.store, self.ledger, self.machine)
@@ -236,6 +236,11 @@ class Endpoints:
     def serving(self, model: str) -> EndpointState | None:
         """The endpoint that serves a model version, or did last."""
         return next((endpoint.record for endpoint in self.list() if endpoint.record.model == model), None)
+
+
+def default_url() -> str:
+    """`$TRADEWIND_WORKSPACE`, or `~/.tradewind`."""
+    return os.environ.get(LOCATION) or str(Path.home() / ".tradewind")
 
 
 def check_reachable(store: Store) -> None:

@@ -6,8 +6,11 @@ It uses nothing but the SDK, so it is also the shortest example of it.
 from __future__ import annotations
 
 import select
+import shlex
+import shutil
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,6 +46,7 @@ def demo(
 ) -> None:
     """The whole journey once, in about three minutes."""
     from rich.console import Console
+    from rich.markup import escape
 
     from tradewind import serving
     from tradewind.specs import ServeSpec
@@ -53,7 +57,8 @@ def demo(
     chosen = port or serving.free_port()
     serving.check_port("127.0.0.1", chosen)
     with Workspace(workspace) as place:
-        console.print(f"[bold]tradewind demo[/] on {place.machine.processor}, workspace {place.location}")
+        where = escape(f"{place.machine.processor}, workspace {place.location}")
+        console.print(f"[bold]tradewind demo[/] on {where}")
 
         heading(console, 1, "dataset", "the source files of Python's standard library become tokens")
         dataset = place.datasets.add(dataset_spec())
@@ -76,7 +81,7 @@ def demo(
         report = place.report(run, sample=(PROMPT, completion))
         console.print(f"\nDone in {format_seconds(time.monotonic() - began)}. Where things are:")
         tell_places(console, place, run, str(report.path or report.url))
-        tell_endpoint(console, endpoint, keep=keep)
+        tell_endpoint(console, place, endpoint, keep=keep)
     if not beats_baseline(run):
         raise RunError("the model does not beat the bigram baseline", hint="train longer: --training-time 180")
 
@@ -186,22 +191,43 @@ def tell_ledger(place: Workspace, run: Run, endpoint: Endpoint) -> None:
 
 
 def tell_places(console: Console, place: Workspace, run: Run, report: str) -> None:
-    console.print(f"  report     {report}")
-    console.print(f"  model      tw models export {NAME}@prod FOLDER   (Hugging Face files)")
-    console.print(f"  run        tw runs show {run.name}")
-    console.print(f"  workspace  {place.location}   (each demo adds a version to it)")
+    places = {
+        "report": report,
+        "model": f"{command(place, f'models export {NAME}@prod FOLDER')}   (Hugging Face files)",
+        "run": command(place, f"runs show {run.name}"),
+        "workspace": f"{place.location}   (each demo adds a version to it)",
+    }
+    for name, where in places.items():
+        console.print(f"  {name:<10} {where}", markup=False)
 
 
-def tell_endpoint(console: Console, endpoint: Endpoint, *, keep: bool) -> None:
+def tell_endpoint(console: Console, place: Workspace, endpoint: Endpoint, *, keep: bool) -> None:
+    """Say how to reach the endpoint and how to stop it; in a terminal, leave time to try it."""
+    asked = sys.stdin.isatty() and sys.stdout.isatty()
     if keep:
-        console.print(f"  endpoint   {endpoint.url}/v1, up until: tw endpoints stop {NAME}\n\n  {endpoint.curl()}\n")
-        return
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        console.print(f"  endpoint   down again; back with: tw serve {NAME}@prod --port {endpoint.record.spec['port']}")
-        console.print(
-            f"             then this works, and `tradewind demo --keep` leaves it up:\n\n  {endpoint.curl()}\n"
-        )
-        return
-    console.print(f"  endpoint   {endpoint.url}/v1; try it from another terminal:\n\n  {endpoint.curl()}\n")
-    console.print(f"It stops in {HOLD_S:.0f} s, or when you press Enter. `tradewind demo --keep` leaves it up.")
-    select.select([sys.stdin], [], [], HOLD_S)
+        state = f"{endpoint.url}/v1, up until: {command(place, f'endpoints stop {NAME}')}"
+    elif asked:
+        state = f"{endpoint.url}/v1, up for {HOLD_S:.0f} s or until you press Enter; try it from another terminal"
+    else:
+        again = command(place, f"serve {NAME}@prod --port {endpoint.record.spec['port']}")
+        state = f"stopped. Start it again, and the line below works: {again}"
+    console.print(f"  {'endpoint':<10} {state}\n\n  {endpoint.curl()}\n", markup=False)
+    if not keep:
+        console.print("`tradewind demo --keep` leaves the endpoint up when it ends.", markup=False)
+        select.select([sys.stdin] if asked else [], [], [], HOLD_S if asked else 0)
+
+
+def command(place: Workspace, arguments: str) -> str:
+    """A command line for this installation and this workspace, as it can be typed in this folder."""
+    from tradewind.workspace import default_url
+
+    program = Path(sys.executable).with_name("tw")
+    if shutil.which("tw") == str(program):
+        name = "tw"
+    else:
+        name = str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)
+    return (
+        f"{name} {arguments}"
+        if place.location == default_url()
+        else f"{name} {arguments} -w {shlex.quote(place.location)}"
+    )

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 
+from tradewind.errors import AuthError
 from tradewind.records import ProcessName
 
 
@@ -31,9 +32,11 @@ def stop(name: ProcessName, *, timeout_s: float) -> bool:
     if not is_here(name) or not _runs(name):
         return False
     process = psutil.Process(name.pid)
-    process.send_signal(signal.SIGTERM)
     try:
+        process.send_signal(signal.SIGTERM)
         process.wait(timeout_s)
+    except psutil.AccessDenied as exc:
+        raise AuthError(f"process {name.pid} belongs to {process.username()}", hint="stop it as that user") from exc
     except psutil.TimeoutExpired:
         process.kill()
         process.wait(timeout_s)

@@ -54,7 +54,7 @@ class ObjectStore:
         import obstore
 
         with self._translated(key):
-            return obstore.get(self._native, key).bytes().to_bytes()
+            return obstore.get(self._present, key).bytes().to_bytes()
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         import obstore
@@ -63,7 +63,7 @@ class ObjectStore:
             return []
         starts, ends = zip(*ranges, strict=True)
         with self._translated(key):
-            parts = [part.to_bytes() for part in obstore.get_ranges(self._native, key, starts=starts, ends=ends)]
+            parts = [part.to_bytes() for part in obstore.get_ranges(self._present, key, starts=starts, ends=ends)]
         for (start, end), part in zip(ranges, parts, strict=True):
             if len(part) != end - start:
                 raise StorageError(f"{self.url}/{key} has no bytes {start} to {end}", hint="the object is too short")
@@ -86,6 +86,8 @@ class ObjectStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         import obstore
 
+        if self._is_absent:
+            return
         with self._translated(prefix):
             for chunk in obstore.list(self._native, prefix, chunk_size=LIST_CHUNK):
                 for item in chunk:
@@ -95,20 +97,31 @@ class ObjectStore:
         import obstore
 
         with self._translated(key):
-            return ObjectInfo(key, obstore.head(self._native, key)["size"])
+            return ObjectInfo(key, obstore.head(self._present, key)["size"])
 
     def delete(self, key: str) -> None:
         import obstore
 
         try:
             with self._translated(key):
-                obstore.delete(self._native, key)
+                obstore.delete(self._present, key)
         except NotFoundError:
             return
 
     def local_path(self, key: str) -> Path | None:
         _check_key(key)
         return self.folder / key if self.folder else None
+
+    @property
+    def _is_absent(self) -> bool:
+        return self.folder is not None and not self.folder.exists()
+
+    @property
+    def _present(self) -> obstore.store.ObjectStore:
+        """What is read from: reading makes no folder where there is none, so a mistyped path leaves nothing behind."""
+        if self._is_absent:
+            raise FileNotFoundError(self.folder)
+        return self._native
 
     @property
     def _native(self) -> obstore.store.ObjectStore:
