@@ -234,8 +234,10 @@ class Endpoints:
         return serving.find(self.store, name)
 
     def serving(self, model: str) -> EndpointState | None:
-        """The endpoint that serves a model version, or did last."""
-        return next((endpoint.record for endpoint in self.list() if endpoint.record.model == model), None)
+        """The endpoint that serves a model version, or else the one that did last."""
+        found = [endpoint for endpoint in self.list() if endpoint.record.model == model]
+        newest = max(found, key=lambda endpoint: (endpoint.is_up, endpoint.record.created_at), default=None)
+        return newest.record if newest else None
 
 
 def default_url() -> str:

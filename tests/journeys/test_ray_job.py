@@ -66,7 +66,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="tw-job-") as folder:
         dashboard = free_port()
         command = [str(RAY), "start", "--head", "--block", "--num-cpus=4", f"--temp-dir={folder}", "--port=0"]
-        ports = [f"--dashboard-port={dashboard}", f"--ray-client-server-port={free_port()}"]
+        names = ("ray-client-server", "dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export")
+        ports = [f"--dashboard-port={dashboard}", *(f"--{name}-port={free_port()}" for name in names)]
         with (workspace / "ray.log").open("w") as log:
             head = subprocess.Popen(
                 [*command, *ports], env=_environment(workspace), stdout=log, stderr=log, start_new_session=True
