@@ -7,7 +7,7 @@
       IntegrityError     fix     stored bytes differ from what was recorded
       RunError           fix     a run failed; `failures` says why, by rank
       ConflictError      retry   another writer was faster
-      StorageError       retry   a store did not answer or could not take the bytes
+      StorageError       retry   a store did not answer as it should
       CapacityError      move    this machine or place has too little of something
 
 `remedy` is what a scheduler reads: `fix` (a person must change something), `retry` (the same again may work) or

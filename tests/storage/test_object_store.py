@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ACCESS_KEY_ID, SECRET_ACCESS_KEY, free_port
-from tradewind.errors import AuthError, NotFoundError, SpecError, StorageError, TradewindError
+from tradewind.errors import AuthError, CapacityError, NotFoundError, SpecError, StorageError, TradewindError
 from tradewind.storage import Store, fetch_content, open_store, put_content
 
 NOBODY = 65534
@@ -191,11 +191,11 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.lab
-def test_full_disk_is_a_storage_error_and_nothing_half_is_visible(tiny_disk: Path) -> None:
+def test_full_disk_is_a_capacity_error_and_nothing_half_is_visible(tiny_disk: Path) -> None:
     store = open_store(str(tiny_disk / "store"))
     store.put("a", b"old")
     for key, write in (("a", store.put), ("b", store.put), ("c", store.create)):
-        with pytest.raises(StorageError, match="no room left to write") as caught:
+        with pytest.raises(CapacityError, match="no room left to write") as caught:
             write(key, b"x" * 2**21)
         assert "free some space" in str(caught.value.hint)
     assert store.get("a") == b"old"

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tradewind.errors import AuthError, ConflictError, NotFoundError, SpecError, StorageError
+from tradewind.errors import AuthError, CapacityError, ConflictError, NotFoundError, SpecError, StorageError
 from tradewind.storage.store import ObjectInfo
 
 if TYPE_CHECKING:
@@ -183,14 +183,14 @@ def _no_bucket(url: str) -> SpecError:
     return SpecError(f"there is no bucket for {url}", hint="create it, or correct the URL")
 
 
-def _storage_error(place: str, exc: BaseException) -> StorageError | AuthError | NotFoundError:
+def _storage_error(place: str, exc: BaseException) -> StorageError | AuthError | NotFoundError | CapacityError:
     text = str(exc).lower()
     if BELOW_AN_OBJECT in text:
         return NotFoundError(f"there is no {place}: a part of its path is an object, not a folder")
     if any(word in text for word in OUTSIDE):
         return StorageError(f"{place} has no such range of bytes", hint="the object is too short")
     if any(word in text for word in FULL):
-        return StorageError(f"no room left to write {place}", hint="free some space or choose another workspace")
+        return CapacityError(f"no room left to write {place}", hint="free some space or choose another workspace")
     if any(word in text for word in REFUSED):
         return AuthError(f"{place} is refused: {_cause(exc)}", hint="check who owns it and your rights")
     return StorageError(f"{place} failed: {_cause(exc)}", hint="check that the store is reachable, then try again")

@@ -16,8 +16,10 @@ class ObjectInfo:
 
 @runtime_checkable
 class Store(Protocol):
-    """Keys are paths with `/`, relative to `url`. Each method may raise StorageError or AuthError, and SpecError for a
-    URL that cannot be used (no such bucket, a forked process) and for a key that leads out of it.
+    """Keys are paths with `/`, relative to `url`.
+
+    Each method may raise StorageError, AuthError, CapacityError for a full disk, and SpecError for a URL that cannot be
+    used (no such bucket, a forked process) or a key that leads out of it.
 
     A store can be pickled, and opens its connections when a process first uses it.
     """

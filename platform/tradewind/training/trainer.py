@@ -89,21 +89,23 @@ def _drive(job: Job, session: RaySession, dataset: Dataset) -> None:
 
 
 def _fit(job: Job, session: RaySession) -> None:
-    import ray.train
     import ray.train.torch
+    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+
+    from tradewind.training.failure import Trainer
 
     place = str(session.folder / "train") if session.folder else f"{job.store.url}/runs/{job.run}/ray"
-    trainer = ray.train.torch.TorchTrainer(
+    trainer = Trainer(
         run_worker,
         train_loop_config={"job": job},
         torch_config=ray.train.torch.TorchConfig(backend="gloo"),
-        scaling_config=ray.train.ScalingConfig(
+        scaling_config=ScalingConfig(
             num_workers=job.spec.workers, resources_per_worker={"CPU": session.cpus_per_worker(job.spec.workers)}
         ),
-        run_config=ray.train.RunConfig(
+        run_config=RunConfig(
             name=job.run,
             storage_path=place,
-            failure_config=ray.train.FailureConfig(max_failures=job.spec.max_failures),
+            failure_config=FailureConfig(max_failures=job.spec.max_failures),
         ),
     )
     trainer.fit()
@@ -118,22 +120,18 @@ def _failure(run: str, exc: Exception) -> RunError:
     """The one error that a person should read, from whatever Ray Train raised."""
     import ray.train
 
+    from tradewind.training.failure import cause_of
+
     if not isinstance(exc, ray.train.WorkerGroupError):
         return RunError(f"run {run} failed: {exc}")
-    failures = {rank: _last_line(error) for rank, error in exc.worker_failures.items()}
-    causes = [_cause(error) for error in exc.worker_failures.values()]
-    known = next((cause for cause in causes if isinstance(cause, TradewindError)), None)
+    causes = {rank: cause_of(error) for rank, error in exc.worker_failures.items()}
+    failures = {rank: _last_line(cause) for rank, cause in causes.items()}
+    known = next((cause for cause in causes.values() if isinstance(cause, TradewindError)), None)
     text = known.message if known else next(iter(failures.values()), str(exc))
     return RunError(f"run {run} failed: {text}", hint=known.hint if known else None, failures=failures)
 
 
-def _cause(error: BaseException) -> BaseException:
-    """The error that the worker's own code raised, out of Ray's wrappers."""
-    return getattr(error, "_base_exc", None) or getattr(error, "cause", None) or error
-
-
-def _last_line(error: BaseException) -> str:
-    cause = _cause(error)
+def _last_line(cause: BaseException) -> str:
     if isinstance(cause, TradewindError):
         return f"{type(cause).__name__}: {cause.message}"
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
