@@ -93,11 +93,13 @@ class Workspace:
     def close(self) -> None:
         """End the Ray that this workspace has started, with everything on it. Records stay."""
         held, self._held = self._held, []
-        for endpoint in held:
-            endpoint.mark_down()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        try:
+            for endpoint in held:
+                endpoint.mark_down()
+        finally:
+            if session is not None:
+                session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +118,8 @@ class Workspace:
         model = self.models.made_from(f"run:{run.name}")
         endpoint = self.endpoints.serving(f"{model.name}@{model.version}") if model else None
         dataset = self.datasets.get(start.dataset).record
-        subjects = {start.id, dataset.id, f"endpoint:{endpoint.name}" if endpoint else ""}
+        subjects = {start.id, dataset.id}
+        made = {model.id} if model else set()
         aliases = self.models.aliases(model.name) if model else {}
         return Story(
             dataset=dataset,
@@ -127,7 +130,7 @@ class Workspace:
             model=model,
             aliases=tuple(alias for alias, version in aliases.items() if model and version == model.version),
             endpoint=endpoint,
-            usage=tuple(row for row in self.usage() if row.subject in subjects),
+            usage=tuple(row for row in self.usage() if row.subject in subjects or made & set(row.parents)),
             sample=sample,
         )
 
@@ -193,7 +196,8 @@ class WorkspaceModels(Models):
 
     def made_from(self, run_id: str) -> ModelVersion | None:
         """The newest model that came from a run."""
-        return next((model for model in reversed(list(self.list())) if run_id in model.parents), None)
+        made = (model for model in self.list() if run_id in model.parents)
+        return max(made, key=lambda model: model.created_at, default=None)
 
 
 @dataclass(frozen=True)

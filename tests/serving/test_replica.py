@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -76,47 +77,71 @@ class FullLedger(Ledger):
 
     room = False
 
-    def record(self, rows: Any) -> None:
+    def record(self, rows: Any, *, name: str | None = None) -> None:
         if not self.room:
             raise StorageError("no room left")
-        super().record(rows)
+        super().record(rows, name=name)
+
+
+def meter_of(ledger: Ledger) -> UsageMeter:
+    return UsageMeter(ledger, "endpoint:chat", model="pilot@1")
+
+
+def served(tokens_in: int, tokens_out: int, *, after_s: float, seconds: float) -> Served:
+    return Served(tokens_in, tokens_out, began=time.monotonic() + after_s, seconds=seconds)
 
 
 def test_usage_that_could_not_be_written_is_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = FullLedger(open_store(f"memory://{uuid.uuid4().hex}"))
-    meter = UsageMeter(ledger, "endpoint:chat")
-    meter.add(Served(tokens_in=3, tokens_out=5, seconds=1.0))
+    meter = meter_of(ledger)
+    meter.add(served(3, 5, after_s=0, seconds=1.0))
+    meter.close_row()
     with pytest.raises(StorageError):
-        meter.flush()
-    meter.add(Served(tokens_in=4, tokens_out=6, seconds=2.0))
+        meter.write()
+    meter.add(served(4, 6, after_s=10, seconds=2.0))
+    meter.close_row()
     monkeypatch.setattr(FullLedger, "room", True)
-    meter.flush()
-    meter.flush()
-    (row,) = ledger.rows()
-    assert (row.requests, row.tokens_in, row.tokens_out, row.seconds) == (2, 7, 11, 3.0)
+    meter.write()
+    meter.write()
+    rows = sorted(ledger.rows(), key=lambda row: row.tokens_in)
+    assert [(row.requests, row.tokens_in, row.tokens_out) for row in rows] == [(1, 3, 5), (1, 4, 6)]
+    assert [row.seconds for row in rows] == pytest.approx([1.0, 2.0], abs=0.01)
+    assert rows[0].parents == ("endpoint:chat", "model:pilot@1")
 
 
-def test_flushing_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tradewind.serving.replica.FLUSH_EVERY_S", 0.001)
+def test_time_in_which_requests_overlap_counts_once() -> None:
     ledger = Ledger(open_store(f"memory://{uuid.uuid4().hex}"))
-    meter = UsageMeter(ledger, "endpoint:chat")
-    failures = iter([StorageError("no room left")] * 2)
+    meter = meter_of(ledger)
+    for after_s in (0, 1, 2):
+        meter.add(served(1, 1, after_s=after_s, seconds=10))
+    meter.close_row()
+    meter.add(served(1, 1, after_s=5, seconds=10))
+    meter.close_row()
+    meter.write()
+    assert sum(row.seconds for row in ledger.rows()) == pytest.approx(15, abs=0.01)
+
+
+def test_writing_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradewind.serving.replica.WRITE_EVERY_S", 0.001)
+    ledger = Ledger(open_store(f"memory://{uuid.uuid4().hex}"))
+    meter = meter_of(ledger)
+    failures = iter([StorageError("no room left"), RuntimeError("anything")])
     record = Ledger.record
 
-    def sometimes(self: Ledger, rows: Any) -> None:
+    def sometimes(self: Ledger, rows: Any, *, name: str | None = None) -> None:
         if failure := next(failures, None):
             raise failure
-        record(self, rows)
+        record(self, rows, name=name)
 
     monkeypatch.setattr(Ledger, "record", sometimes)
-    meter.add(Served(tokens_in=3, tokens_out=5, seconds=1.0))
+    meter.add(served(3, 5, after_s=0, seconds=1.0))
 
-    async def flush() -> None:
-        flushing = asyncio.create_task(meter.flush_forever())
+    async def write() -> None:
+        writing = asyncio.create_task(meter.write_forever())
         while not ledger.rows():
-            assert not flushing.done()
+            assert not writing.done()
             await asyncio.sleep(0.001)
-        flushing.cancel()
+        writing.cancel()
 
-    asyncio.run(asyncio.wait_for(flush(), timeout=10))
+    asyncio.run(asyncio.wait_for(write(), timeout=10))
     assert [row.tokens_in for row in ledger.rows()] == [3]

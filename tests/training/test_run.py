@@ -165,7 +165,10 @@ def test_run_that_died_without_a_word_has_an_ending_all_the_same(store: Store) -
     ending = run.ending()
     assert ending is not None
     assert (ending.status, ending.steps, ending.tokens) == ("stopped", 2, 200)
-    assert run.end is None
+    assert ending.effort is not None
+    assert ending.effort.seconds == 1.0  # as far as its steps say, not until somebody looked
+    assert run.end == ending
+    assert [row.subject for row in Ledger(store).rows()] == [run.record.id]
     assert begin(store, "other-20250304-120000").ending() is None
 
 

@@ -31,11 +31,12 @@ def serve(
     """Serve a model behind an OpenAI-compatible API."""
     from tradewind import serving
     from tradewind.cli import background
+    from tradewind.clusters import is_local
     from tradewind.workspace import Workspace
 
     spec = _spec(what, port=port, host=host)
     with Workspace(workspace) as place:
-        if detach:
+        if detach and is_local():
             serving.check(place.store, spec)
             _say(background.start(place, spec), json=json, how=f"stop it: tw endpoints stop {spec.name}")
             return

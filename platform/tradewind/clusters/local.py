@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import warnings
@@ -38,10 +39,11 @@ SETTINGS = {
 
 @dataclass
 class RaySession:
-    """A connection to Ray. `folder` is set where the Ray is our own and ends with this session."""
+    """A connection to Ray. `folder` is set where the Ray is our own; it ends when its last user closes the session."""
 
     folder: Path | None = None
     processes: list[Any] = field(default_factory=list)
+    users: int = 1
 
     @property
     def is_own(self) -> bool:
@@ -52,8 +54,9 @@ class RaySession:
         return max(1, usable_cpus() // workers) if self.is_own else 1
 
     def close(self) -> None:
-        """Leave Ray; where it is our own, end its processes and remove its folder. Safe to call twice."""
-        if self.folder is None:
+        """Leave Ray. The last user of a Ray of our own ends its processes and removes its folder."""
+        self.users -= 1
+        if self.folder is None or self.users > 0:
             return
         import ray
 
@@ -64,19 +67,44 @@ class RaySession:
             self.folder = None
 
 
+_own: RaySession | None = None
+
+
 def connect(*, workers: int = 1) -> RaySession:
     """Connect to Ray, starting one here when there is none. `workers` is how many processes it must be able to hold.
 
-    Raises CapacityError when Ray cannot start.
+    Raises CapacityError when Ray cannot start or be reached, or when the Ray of our own that runs is too small.
     """
+    global _own
     import ray
 
     if ray.is_initialized():
+        return _shared(_own, workers) if _own and _own.is_own else RaySession()
+    if address := os.environ.get("RAY_ADDRESS"):
+        try:
+            ray.init(runtime_env={"py_modules": [str(PACKAGE)]}, logging_level=logging.WARNING)
+        except ConnectionError as exc:
+            raise CapacityError(f"no Ray answers at {address}", hint="check or unset RAY_ADDRESS") from exc
         return RaySession()
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(runtime_env={"py_modules": [str(PACKAGE)]}, logging_level=logging.WARNING)
-        return RaySession()
-    return _start(workers)
+    _own = _start(workers)
+    return _own
+
+
+def is_local() -> bool:
+    """Whether work that starts now would run on a Ray of our own, on this machine."""
+    ray = sys.modules.get("ray")
+    connected = ray is not None and ray.is_initialized()
+    return bool(_own and _own.is_own) if connected else not os.environ.get("RAY_ADDRESS")
+
+
+def _shared(session: RaySession, workers: int) -> RaySession:
+    import ray
+
+    room = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+    if workers > room:
+        raise CapacityError(f"{workers} workers do not fit into the Ray that runs, which was started for {room}")
+    session.users += 1
+    return session
 
 
 def _start(workers: int) -> RaySession:
@@ -86,6 +114,7 @@ def _start(workers: int) -> RaySession:
     _sweep()
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
     session = RaySession(folder, [])
+    before = {process.pid for process in _children()}
     with progress.track("start Ray"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -100,14 +129,14 @@ def _start(workers: int) -> RaySession:
                 _temp_dir=str(folder),
             )
         except BaseException as exc:
-            session.processes = _children()
+            session.processes = [process for process in _children() if process.pid not in before]
             session.close()
             if isinstance(exc, Exception):
                 first = str(exc).strip().splitlines()[0]
                 hint = f"is there room in {folder.parent}, and memory? --debug shows more"
                 raise CapacityError(f"Ray cannot start here: {first}", hint=hint) from exc
             raise
-    session.processes = _children()
+    session.processes = [process for process in _children() if process.pid not in before]
     return session
 
 

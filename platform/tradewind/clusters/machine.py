@@ -27,8 +27,17 @@ def this_machine() -> Machine:
 
 
 def usable_cpus() -> int:
-    """Processors that this process may run on, which in a container is fewer than the machine has."""
-    return len(os.sched_getaffinity(0))
+    """Processors that this process may use: those it may run on, or fewer where a container's time is limited."""
+    return max(1, min([len(os.sched_getaffinity(0)), *_quota()]))
+
+
+def _quota() -> list[int]:
+    """Whole processors' worth of time that the control group grants, if it states a limit."""
+    path = CONTROL_GROUP / "cpu.max"
+    words = path.read_text().split() if path.exists() else []
+    if len(words) != 2 or not words[0].isdigit():
+        return []
+    return [math.ceil(int(words[0]) / int(words[1]))]
 
 
 def memory_limit() -> int:

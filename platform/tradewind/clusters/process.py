@@ -9,6 +9,9 @@ import socket
 from tradewind.errors import AuthError
 from tradewind.records import ProcessName
 
+CLOCK_STEP_S = 30.0
+"""A process's start is computed from the machine's, so it moves when the clock is set."""
+
 
 def this_process() -> ProcessName:
     import psutil
@@ -37,6 +40,8 @@ def stop(name: ProcessName, *, timeout_s: float) -> bool:
         process.wait(timeout_s)
     except psutil.AccessDenied as exc:
         raise AuthError(f"process {name.pid} belongs to {process.username()}", hint="stop it as that user") from exc
+    except psutil.NoSuchProcess:
+        return True
     except psutil.TimeoutExpired:
         process.kill()
         process.wait(timeout_s)
@@ -48,7 +53,7 @@ def _runs(name: ProcessName) -> bool:
 
     try:
         process = psutil.Process(name.pid)
-        same = abs(process.create_time() - name.started) < 1
+        same = abs(process.create_time() - name.started) < CLOCK_STEP_S
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -73,8 +73,9 @@ def _matches(pattern: str, exclude: Sequence[str]) -> Iterator[tuple[Path, str]]
     base = Path(*folders)
     for found in sorted(glob.iglob(full, recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute patterns
         path = Path(found)
-        if path.is_file() and not any(fnmatch(found, wrong) for wrong in exclude):
-            yield path.resolve(), str(path.relative_to(base))
+        name = str(path.relative_to(base))
+        if path.is_file() and not any(fnmatch(found if wrong[:1] == "/" else f"/{name}", wrong) for wrong in exclude):
+            yield path.resolve(), name
 
 
 def _within(documents: Sequence[Document], max_bytes: float) -> Iterator[Document]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradewind.engines.engine import EngineStats, FinishReason, Piece, Sampling
 from tradewind.engines.text import TextStream
-from tradewind.errors import IntegrityError
+from tradewind.errors import CapacityError, IntegrityError
 
 if TYPE_CHECKING:
     import torch
@@ -72,12 +72,16 @@ class TransformersEngine:
         self._tokens_in += self.count(prompt)
         work = self._thread.submit(self._answer, prompt, sampling, cancelled, emit)
         work.add_done_callback(lambda done: emit(None) if done.cancelled() else None)  # by `stop`, before its turn
+        finished = False
         try:
             while (item := await queue.get()) is not None:
                 if isinstance(item, BaseException):
                     raise item
                 self._tokens_out += item.tokens
+                finished = item.finish_reason is not None
                 yield item
+            if not finished:
+                raise CapacityError("the engine is stopping", hint="ask again; another replica will answer")
         finally:
             cancelled.set()
             work.cancel()
@@ -120,6 +124,8 @@ class TransformersEngine:
                 unsaid = 0
             if stream.stopped:
                 break
+        if cancelled.is_set():
+            return
         rest = stream.finish()
         yield Piece(rest, unsaid, "stop" if stream.stopped else reason)
 

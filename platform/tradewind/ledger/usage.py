@@ -20,8 +20,8 @@ FOLDER = "ledger/usage"
 class Ledger:
     store: Store
 
-    def record(self, rows: Iterable[Usage]) -> None:
-        """Append rows, all or none of them. Each call writes one object."""
+    def record(self, rows: Iterable[Usage], *, name: str | None = None) -> None:
+        """Append rows as one object, all or none. Under a `name` they are there once, however often they come."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -31,7 +31,7 @@ class Ledger:
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(plain, schema=_schema()), buffer, write_page_checksum=True)
         day = now().date().isoformat()
-        self.store.create(f"{FOLDER}/date={day}/{uuid.uuid4().hex}.parquet", buffer.getvalue())
+        self.store.put(f"{FOLDER}/date={day}/{name or uuid.uuid4().hex}.parquet", buffer.getvalue())
 
     def rows(self, *, since: datetime | None = None) -> list[Usage]:
         """All rows, oldest first; with `since` only those of that moment or later. Raises IntegrityError."""
@@ -66,13 +66,14 @@ def usage(
     tokens_in: int = 0,
     tokens_out: int = 0,
     requests: int = 0,
+    parents: tuple[str, ...] = (),
 ) -> Usage:
-    """A row of the ledger for work that has been metered."""
+    """A row of the ledger for work that has been metered. `parents` are what was used for it, beside the subject."""
     return Usage(
         usage_id=uuid.uuid4().hex,
         activity=activity,
         subject=subject,
-        parents=(subject,),
+        parents=(subject, *parents),
         machine=machine.host,
         requests=requests,
         tokens_in=tokens_in,

@@ -21,6 +21,8 @@ class EndpointState(Record):
     model: str
     engine: str
     process: ProcessName | None
+    cluster: str | None = None
+    """RAY_ADDRESS of the cluster that holds it."""
     spec: dict[str, Any]
 
     @property

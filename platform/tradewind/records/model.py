@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from pydantic import field_validator
+
 from tradewind.records.base import Record, StoredFile
 
 
@@ -19,6 +21,15 @@ class ModelVersion(Record):
     heldout_loss: float | None
     files: dict[str, StoredFile]
     card: dict[str, Any]
+
+    @field_validator("files")
+    @classmethod
+    def _files_stay_in_their_folder(cls, files: dict[str, StoredFile]) -> dict[str, StoredFile]:
+        """A record that was tampered with must not make `export` write elsewhere."""
+        for name in files:
+            if not name or name in (".", "..") or "/" in name or "\0" in name:
+                raise ValueError(f"{name!r} is not a file name")
+        return files
 
     @property
     def id(self) -> str:

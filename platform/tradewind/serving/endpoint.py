@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import shlex
 import socket
 import urllib.request
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tradewind import progress
-from tradewind.clusters import RaySession, connect, is_gone, is_here, stop, this_process
+from tradewind.clusters import RaySession, connect, is_gone, is_here, is_local, stop, this_process
 from tradewind.engines import ENGINES
 from tradewind.errors import CapacityError, NotFoundError, RunError, SpecError, did_you_mean
 from tradewind.records import EndpointState
@@ -69,8 +70,13 @@ class Endpoint:
         if not self.is_up:
             self.mark_down()
             raise NotFoundError(f"endpoint {self.name!r} is not up", hint="tw endpoints list shows which are")
+        if holder is None and os.environ.get("RAY_ADDRESS") != self.record.cluster:
+            raise SpecError(
+                f"endpoint {self.name!r} runs on the cluster at {self.record.cluster}",
+                hint=f"set RAY_ADDRESS={self.record.cluster}",
+            )
         if holder is None or holder == this_process():
-            connect()
+            connect().close()
             _take_down(self.name, alone=holder is not None)
         elif not is_here(holder):
             raise SpecError(f"endpoint {self.name!r} runs on {holder.host}", hint="stop it there")
@@ -108,7 +114,8 @@ def deploy(store: Store, spec: ServeSpec, session: RaySession) -> Endpoint:
             replica = Replica(spec=spec, store=store, model=model, subject=f"endpoint:{spec.name}")
             num_cpus = 0 if session.is_own else 1
             serve.run(_application(replica, num_cpus=num_cpus), name=spec.name, route_prefix="/")
-            _check_answers(url)
+            if session.is_own:
+                _check_answers(url)
         except (RuntimeError, RayError, RunError) as exc:
             why = _why(spec.name) or str(exc)
             _take_down(spec.name, alone=session.is_own)
@@ -123,6 +130,7 @@ def deploy(store: Store, spec: ServeSpec, session: RaySession) -> Endpoint:
             model=model,
             engine=spec.engine,
             process=this_process() if session.is_own else None,
+            cluster=None if session.is_own else os.environ.get("RAY_ADDRESS"),
             spec=spec.model_dump(mode="json"),
             parents=(f"model:{model}",),
         )
@@ -138,7 +146,8 @@ def check(store: Store, spec: ServeSpec) -> str:
         raise SpecError(
             f"endpoint {spec.name!r} is up already, at {other.url}", hint=f"stop it: tw endpoints stop {spec.name}"
         )
-    check_port(spec.host, spec.port)
+    if is_local():
+        check_port(spec.host, spec.port)
     return model
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.exceptions import HTTPException
 
 from tradewind.engines import Engine, Sampling
+from tradewind.errors import CapacityError
 
 STATUS_TYPES = {400: "invalid_request_error", 404: "not_found_error", 422: "invalid_request_error"}
 
@@ -70,6 +71,7 @@ class Served:
 
     tokens_in: int = 0
     tokens_out: int = 0
+    began: float = 0.0
     seconds: float = 0.0
 
     def usage(self) -> dict[str, int]:
@@ -154,7 +156,7 @@ class Completion:
         yield "data: [DONE]\n\n"
 
     async def _pieces(self) -> AsyncIterator[tuple[int, str, str | None]]:
-        began = time.monotonic()
+        self._served.began = time.monotonic()
         try:
             for index, prompt in enumerate(self._request.prompts):
                 self._served.tokens_in += self._engine.count(prompt)
@@ -162,7 +164,7 @@ class Completion:
                     self._served.tokens_out += piece.tokens
                     yield index, piece.text, piece.finish_reason
         finally:
-            self._served.seconds = time.monotonic() - began
+            self._served.seconds = time.monotonic() - self._served.began
             self._report(self._served)
 
 
@@ -211,6 +213,10 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def invalid(_: Request, exc: RequestValidationError) -> JSONResponse:
         param, text = _complaint(exc.errors()[0])
         return JSONResponse(_error(400, text, param=param), 400)
+
+    @app.exception_handler(CapacityError)
+    async def stopping(_: Request, exc: CapacityError) -> JSONResponse:
+        return JSONResponse(_error(503, exc.message), 503, {"Retry-After": "1"})
 
     @app.exception_handler(Exception)
     async def failed(_: Request, exc: Exception) -> JSONResponse:

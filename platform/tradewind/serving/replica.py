@@ -18,7 +18,6 @@ from fastapi import FastAPI
 from tradewind import progress
 from tradewind.clusters import this_machine
 from tradewind.engines import engine
-from tradewind.errors import TradewindError
 from tradewind.ledger import Ledger, effort, usage
 from tradewind.records import Usage
 from tradewind.registry import Models
@@ -26,7 +25,7 @@ from tradewind.serving.openai_api import Served, add_routes
 from tradewind.specs import ServeSpec
 from tradewind.storage import Store
 
-FLUSH_EVERY_S = 2.0
+WRITE_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,13 @@ class Replica:
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             with tempfile.TemporaryDirectory(prefix="tw-model-") as folder:
                 await asyncio.to_thread(backend.start, Models(self.store).get(self.model).link(Path(folder)))
-            meter = app.state.meter = UsageMeter(Ledger(self.store), self.subject)
-            flushing = asyncio.create_task(meter.flush_forever())
+            meter = app.state.meter = UsageMeter(Ledger(self.store), self.subject, model=self.model)
+            writing = asyncio.create_task(meter.write_forever())
             yield
-            flushing.cancel()
+            writing.cancel()
             await asyncio.to_thread(backend.stop)
-            meter.flush()
+            meter.close_row()
+            meter.write()
 
         app = FastAPI(title=f"tradewind: {self.spec.name}", lifespan=lifespan)
         names = tuple(dict.fromkeys((self.model, self.spec.model, self.spec.model.partition("@")[0])))
@@ -62,35 +62,41 @@ class Replica:
 class UsageMeter:
     """Adds up what requests took, and writes it to the ledger every few seconds and at the end."""
 
-    def __init__(self, ledger: Ledger, subject: str) -> None:
+    def __init__(self, ledger: Ledger, subject: str, *, model: str) -> None:
         self._ledger = ledger
         self._subject = subject
+        self._model = model
         self._machine = this_machine()
         self._cpu = time.process_time()
+        self._counted_until = time.monotonic()
         self._served: list[Served] = []
+        self._unwritten: list[Usage] = []
 
     def add(self, served: Served) -> None:
         """Count one request that has ended."""
         self._served.append(served)
 
-    def flush(self) -> None:
-        """Write what has come together since the last time as one row. Raises StorageError, and then keeps it."""
-        if not self._served:
-            return
-        served, self._served = self._served, []
-        try:
-            self._ledger.record([self._row(served)])
-        except TradewindError:
-            self._served = served + self._served
-            raise
+    def close_row(self) -> None:
+        """Make a row of the requests that have ended since the last one."""
+        if self._served:
+            served, self._served = self._served, []
+            self._unwritten.append(self._row(served))
 
-    async def flush_forever(self) -> None:
+    def write(self) -> None:
+        """Write the rows that are not in the ledger yet. Raises StorageError, and then keeps them."""
+        while self._unwritten:
+            row = self._unwritten[0]
+            self._ledger.record([row], name=row.usage_id)
+            self._unwritten.pop(0)
+
+    async def write_forever(self) -> None:
         while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
+            await asyncio.sleep(WRITE_EVERY_S)
+            self.close_row()
             try:
-                await asyncio.to_thread(self.flush)
-            except TradewindError as exc:
-                progress.print_line(f"the ledger is not written, trying again: {exc.message}")
+                await asyncio.to_thread(self.write)
+            except Exception as exc:  # noqa: BLE001 - a ledger that cannot be written must not end the serving
+                progress.print_line(f"the ledger is not written, trying again: {exc}")
 
     def _row(self, served: list[Served]) -> Usage:
         cpu, self._cpu = time.process_time() - self._cpu, time.process_time()
@@ -98,8 +104,18 @@ class UsageMeter:
             "serving",
             self._subject,
             self._machine,
-            effort(self._machine, seconds=sum(one.seconds for one in served), cpu_seconds=cpu),
+            effort(self._machine, seconds=self._busy_seconds(served), cpu_seconds=cpu),
             requests=len(served),
             tokens_in=sum(one.tokens_in for one in served),
             tokens_out=sum(one.tokens_out for one in served),
+            parents=(f"model:{self._model}",),
         )
+
+    def _busy_seconds(self, served: list[Served]) -> float:
+        """Seconds in which at least one of the requests was open, those of earlier rows left out."""
+        busy = 0.0
+        for one in sorted(served, key=lambda one: one.began):
+            end = one.began + one.seconds
+            busy += max(0.0, end - max(one.began, self._counted_until))
+            self._counted_until = max(self._counted_until, end)
+        return busy

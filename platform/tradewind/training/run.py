@@ -13,7 +13,7 @@ from typing import Self
 
 from tradewind import progress
 from tradewind.clusters import is_gone
-from tradewind.errors import ConflictError, NotFoundError, RunError, did_you_mean
+from tradewind.errors import ConflictError, NotFoundError, RunError, StorageError, did_you_mean
 from tradewind.ledger import Ledger, effort, usage
 from tradewind.records import CheckpointRecord, RunEnd, RunStart, RunSummary, Status, StepMetrics, now
 from tradewind.specs import TrainSpec
@@ -59,13 +59,19 @@ class MetricsReader:
     def __init__(self, files: RunFiles) -> None:
         self._files = files
         self._seen: set[str] = set()
+        self.attempts: list[str] = []
 
     def new(self) -> list[StepMetrics]:
-        """The steps written since the last call, in order."""
+        """The steps written since the last call, in order, without what lost workers did after their checkpoint."""
         prefix = self._files.key("metrics")
         keys = sorted(item.key for item in self._files.store.list(prefix) if item.key not in self._seen)
         self._seen.update(keys)
-        steps = {row.step: row for key in keys for row in self._rows(key)}
+        steps: dict[int, StepMetrics] = {}
+        for row in (row for key in keys for row in self._rows(key)):
+            if row.attempt not in self.attempts:
+                self.attempts.append(row.attempt)
+                steps = {step: earlier for step, earlier in steps.items() if step < row.step}
+            steps[row.step] = row
         return [steps[step] for step in sorted(steps)]
 
     def _rows(self, key: str) -> Iterator[StepMetrics]:
@@ -121,8 +127,7 @@ class Run:
                 bar.reach(0.0, note="starting workers")
                 while self._goes_on():
                     time.sleep(POLL_S)
-                    for row in reader.new()[-1:]:
-                        bar.reach(_share(spec, row), note=_line(row))
+                    _show(bar, reader, spec)
         except KeyboardInterrupt:
             if self._driver:
                 self.finish("stopped", message="stopped from the keyboard")
@@ -138,19 +143,23 @@ class Run:
         if error:
             failures = {str(rank): text for rank, text in error.failures.items()}
             end = end.model_copy(update={"hint": error.hint, "failures": failures})
+        if self.end is not None:
+            return
+        assert end.effort is not None
+        row = usage("training", self.record.id, self.record.machine, end.effort, tokens_in=end.tokens)
+        Ledger(self.files.store).record([row], name=self.name)
         try:
             self.files.store.create(self.files.key("end.json"), end.to_json())
         except ConflictError:
             return
-        assert end.effort is not None
-        row = usage("training", self.record.id, self.record.machine, end.effort, tokens_in=end.tokens)
-        Ledger(self.files.store).record([row])
 
     def _ending(self, status: Status, *, message: str, bigram_loss: float | None) -> RunEnd:
-        start, metrics, checkpoints = self.record, self.metrics(), self.checkpoints
-        last = metrics[-1] if metrics else None
+        start, checkpoints, reader = self.record, self.checkpoints, MetricsReader(self.files)
+        last = next(reversed(reader.new()), None)
         best = min(checkpoints, key=lambda checkpoint: checkpoint.heldout_loss, default=None)
         seconds = (now() - start.created_at).total_seconds()
+        if is_gone(start.process):  # nobody knows when; it worked at least as long as its steps say
+            seconds = last.seconds if last else 0.0
         return RunEnd(
             run=self.name,
             status=status,
@@ -161,7 +170,7 @@ class Run:
             heldout_loss=best.heldout_loss if best else None,
             best_step=best.step if best else None,
             bigram_loss=bigram_loss,
-            restarts=max(0, len({row.attempt for row in metrics}) - 1),
+            restarts=max(0, len(reader.attempts) - 1),
             effort=effort(start.machine, seconds=seconds, cpu_seconds=last.cpu_seconds if last else 0.0),
             parents=(start.id,),
         )
@@ -180,7 +189,7 @@ class Run:
     def ending(self) -> RunEnd | None:
         """The end, also of a run whose process went without writing one; None while it runs."""
         if self.end is None and self.status == "stopped":
-            return self._ending("stopped", message="the process that drove it is gone", bigram_loss=None)
+            self.finish("stopped", message="the process that drove it is gone")
         return self.end
 
     def summary(self) -> RunSummary:
@@ -210,6 +219,17 @@ def find(store: Store, name: str) -> Run:
     if name not in known:
         raise NotFoundError(f"no run named {name!r}{did_you_mean(name, known)}")
     return Run(store, name)
+
+
+def _show(bar: progress.Bar, reader: MetricsReader, spec: TrainSpec) -> None:
+    """Bring the bar up to date. A store that does not answer does not end the watching, nor the run."""
+    try:
+        newest = reader.new()[-1:]
+    except StorageError as exc:
+        bar.advance(0, note=exc.message)
+        return
+    for row in newest:
+        bar.reach(_share(spec, row), note=_line(row))
 
 
 def _share(spec: TrainSpec, row: StepMetrics) -> float:

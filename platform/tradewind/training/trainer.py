@@ -11,7 +11,7 @@ import time
 from importlib import metadata
 from typing import Any
 
-from tradewind.clusters import RaySession, this_machine, this_process
+from tradewind.clusters import RaySession, is_local, this_machine, this_process
 from tradewind.datasets import Batches, Dataset, Datasets
 from tradewind.errors import ConflictError, RunError, TradewindError
 from tradewind.families import ModelShape, family
@@ -35,7 +35,8 @@ def prepare(store: Store, spec: TrainSpec) -> tuple[Dataset, ModelShape]:
     shape = family(spec.model.family).shape(
         spec.model, vocabulary=dataset.record.tokenizer.vocabulary, context=spec.batch.tokens_per_sequence
     )
-    check_memory(spec, shape, parameters=family(shape.family).parameters(shape))
+    if is_local():
+        check_memory(spec, shape, parameters=family(shape.family).parameters(shape))
     for split in dataset.record.splits:  # reads and verifies every shard
         Batches(
             dataset,
@@ -81,8 +82,8 @@ def _begin(store: Store, spec: TrainSpec, dataset: Dataset, shape: ModelShape) -
 def _drive(job: Job, session: RaySession, dataset: Dataset) -> None:
     """Run Ray Train to its end, whatever that is, and write the end down."""
     try:
-        _fit(job, session)
         baseline = bigram_loss(dataset, tokens_per_sequence=job.spec.batch.tokens_per_sequence)
+        _fit(job, session)
         Run(job.store, job.run).finish("finished", bigram_loss=baseline)
     except Exception as exc:  # noqa: BLE001 - the end of the thread: the failure becomes a record, which `wait` raises
         Run(job.store, job.run).finish("failed", error=_failure(job.run, exc))

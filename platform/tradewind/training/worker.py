@@ -8,6 +8,7 @@ to the workspace by `checkpoint.py`; a rank group that starts anew goes on from 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.utils import clip_grad_norm_
 
 from tradewind.datasets import Batches, Datasets
+from tradewind.errors import RunError
 from tradewind.families import ModelShape
 from tradewind.records import CheckpointRecord, StepMetrics
 from tradewind.specs import TrainSpec
@@ -92,10 +94,13 @@ def train(job: Job) -> None:
             progress.step += 1
             progress.tokens += spec.batch.sequences * spec.batch.tokens_per_sequence
             step_s = clock.agree(progress, loss.item())
+            if not math.isfinite(progress.loss):
+                raise RunError(f"the loss is {progress.loss} at step {progress.step}", hint="try a lower learning_rate")
             heldout_loss = None
             if progress.seconds - checkpointed_at >= spec.checkpoint_every_s or finished(spec, progress):
-                heldout_loss = evaluate(model, heldout, rank=rank, world=world)
-                save(job, model, optimizer, progress, heldout_loss)
+                with clock.stopped():
+                    heldout_loss = evaluate(model, heldout, rank=rank, world=world)
+                    save(job, model, optimizer, progress, heldout_loss)
                 checkpointed_at = progress.seconds
             metrics.write(
                 StepMetrics(
@@ -220,6 +225,13 @@ class Clock:
         self._wall = time.monotonic() - progress.seconds
         self._cpu = time.process_time()
         self._cpu_before = progress.cpu_seconds
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Leave the block's time out: evaluating and saving is not training."""
+        began = time.monotonic()
+        yield
+        self._wall += time.monotonic() - began
 
     def agree(self, progress: Progress, loss: float) -> float:
         """Set seconds, processor seconds and loss of the step just made. Returns the seconds it took."""
