@@ -57,9 +57,7 @@ class TrainSpec(Spec):
     batch: BatchSpec = BatchSpec()
     optimizer: OptimizerSpec = OptimizerSpec()
     max_steps: int = Field(default=1000, ge=1, description="optimizer steps, at most")
-    max_time_s: Seconds | None = Field(
-        default=None, gt=0, description="training time, at most; without start-up and checkpoints"
-    )
+    max_time_s: Seconds | None = Field(default=None, gt=0, description="training time, at most, start-up left out")
     checkpoint_every_s: Seconds = Field(default=30.0, gt=0, description="training time between checkpoints")
     workers: int = Field(default=2, ge=1, description="processes; each holds one shard of the model")
     max_failures: int = Field(default=3, ge=0, description="lost workers to recover from before giving up")
