@@ -26,6 +26,7 @@ from tradewind.records import CheckpointRecord, EndpointState, Machine, ModelVer
 from tradewind.registry import Model, Models
 from tradewind.reports import Story, render
 from tradewind.specs import DatasetSpec, ServeSpec, TrainSpec
+from tradewind.specs.reference import check_alias, check_name
 from tradewind.storage import Store, open_store
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Workspace:
         session, self._session = self._session, None
         try:
             for endpoint in held:
-                endpoint.mark_down()
+                endpoint.stop()
         finally:
             if session is not None:
                 session.close()
@@ -172,6 +173,9 @@ class WorkspaceModels(Models):
         """
         from tradewind import training
 
+        check_name(name)
+        if alias:
+            check_alias(alias)
         start = training.find(self.store, checkpoint.run).record
         spec = TrainSpec.of(**start.spec)
         dataset = Datasets(self.store).get(start.dataset)

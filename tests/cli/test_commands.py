@@ -272,17 +272,12 @@ class TestFailure:
         assert "Traceback" not in answer.err
 
     @pytest.mark.parametrize("first", [True, False])
-    def test_debug_shows_the_traceback_wherever_it_stands(
-        self, damaged: Path, monkeypatch: pytest.MonkeyPatch, first: bool
-    ) -> None:
-        from tradewind.cli import main
-        from tradewind.errors import IntegrityError
-
-        words = ["datasets", "verify", "pystdlib", "-w", str(damaged)]
-        monkeypatch.setattr("sys.argv", ["tw", "--debug", *words] if first else ["tw", *words, "--debug"])
-        with pytest.raises(IntegrityError) as caught:
-            main()
-        assert "_check" in [entry.name for entry in caught.traceback]
+    def test_debug_shows_the_traceback_wherever_it_stands(self, tw: Tw, damaged: Path, first: bool) -> None:
+        words = ["datasets", "verify", "pystdlib", "-w", damaged]
+        answer = tw("--debug", *words) if first else tw(*words, "--debug")
+        assert answer.exit_code == 1
+        assert "in _check" in answer.err
+        assert "error: " in answer.err
 
     def test_error_for_programs_is_json_on_standard_error(self, tw: Tw, damaged: Path) -> None:
         answer = tw("datasets", "verify", "pystdlib", "-w", damaged, "--json")
@@ -295,8 +290,19 @@ class TestFailure:
 
     def test_file_that_cannot_be_written_is_an_error(self, tw: Tw, own: Path, tmp_path: Path) -> None:
         answer = tw("runs", "report", "last", "-w", own, "-o", tmp_path / "no" / "folder" / "page.html")
-        assert answer.exit_code == 1
-        assert f"error: {tmp_path}/no/folder/page.html: No such file or directory" in answer.err
+        assert answer.exit_code == 2
+        assert f"error: {tmp_path}/no/folder/page.html cannot be written: No such file or directory" in answer.err
+
+    def test_file_is_no_workspace(self, tw: Tw, tmp_path: Path) -> None:
+        (tmp_path / "spec.yaml").write_text("kind: train")
+        answer = tw("runs", "list", "-w", tmp_path / "spec.yaml")
+        assert (answer.exit_code, "is a file" in answer.err) == (2, True)
+
+    def test_bad_alias_is_refused_before_a_version_is_made(self, tw: Tw, filled: Path) -> None:
+        before = tw("models", "list", "-w", filled, "--json").out
+        for alias in ("Prod!", "3"):
+            assert tw("models", "register", "last", "--name", "new", "--alias", alias, "-w", filled).exit_code == 2
+        assert tw("models", "list", "-w", filled, "--json").out == before
 
     def test_interrupted_command_says_that_what_was_written_is_kept(
         self, tw: Tw, filled: Path, monkeypatch: pytest.MonkeyPatch

@@ -209,7 +209,7 @@ def test_what_is_not_there_is_not_found_and_the_nearest_is_named(
 def test_datasets_have_no_aliases(store: Store, dataset: Dataset) -> None:
     with pytest.raises(SpecError, match="datasets have versions and no aliases") as caught:
         Datasets(store).get("logbook@prod")
-    assert caught.value.hint == "write logbook@1"
+    assert caught.value.hint == "write logbook, or logbook@1"
 
 
 class LargeTokenizer:

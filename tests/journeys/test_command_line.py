@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -47,14 +48,27 @@ def test_a_detached_endpoint_answers_until_it_is_stopped(journey: Journey, tmp_p
         assert "endpoint 'kept' is up already" in taken
         refused = tw("endpoints", "stop", "kept", "-w", workspace, code=2)
         assert "--yes" in refused
-        tw("endpoints", "stop", "kept", "-w", workspace, "--yes")
-        assert not psutil.pid_exists(record["process"]["pid"])
+        with complete(port) as answer:
+            assert json.load(answer)["usage"]["completion_tokens"] == 4
+        psutil.Process(record["process"]["pid"]).terminate()  # at once: what was served last must not be lost
+        _wait_until_gone(record["process"]["pid"])
+        assert "is not up" in tw("endpoints", "stop", "kept", "-w", workspace, "--yes", code=2)
+        rows = json.loads(tw("usage", "-w", workspace, "--json"))
+        assert sum(row["tokens_out"] for row in rows if row["subject"] == "endpoint:kept") == 4
         states = {one["name"]: one["status"] for one in json.loads(tw("endpoints", "list", "-w", workspace, "--json"))}
         assert states["kept"] == "down"
         assert not _mentions(f"tw-ray-{record['process']['pid']}-")
     finally:
         if psutil.pid_exists(record["process"]["pid"]):
             psutil.Process(record["process"]["pid"]).terminate()
+
+
+def complete(port: int) -> Any:
+    body = {"model": "shelf", "prompt": "import", "max_tokens": 4, "temperature": 0}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    return urllib.request.urlopen(request)
 
 
 def tw(*arguments: str, code: int = 0) -> str:
@@ -71,6 +85,13 @@ def tw(*arguments: str, code: int = 0) -> str:
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stderr if code else done.stdout
+
+
+def _wait_until_gone(pid: int) -> None:
+    end = time.monotonic() + 60
+    while psutil.pid_exists(pid):
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def _mentions(text: str) -> list[str]:

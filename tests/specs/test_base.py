@@ -117,8 +117,10 @@ def test_kind_of_another_spec_is_refused_by_the_class(write: Write) -> None:
         ServeSpec.load(write(TRAIN))
 
 
-def test_class_loads_a_file_without_a_kind(write: Write) -> None:
-    assert TrainSpec.load(write("name: pilot\ndataset: stdlib@1\n")) == TrainSpec.of(name="pilot", dataset="stdlib@1")
+def test_file_without_a_kind_is_told_which(write: Write) -> None:
+    with pytest.raises(SpecError, match="kind is missing") as caught:
+        TrainSpec.load(write("name: pilot\ndataset: stdlib@1\n"))
+    assert caught.value.hint == "start with a line `kind: train`"
 
 
 def test_missing_file_is_not_found_and_its_neighbours_are_named(write: Write, tmp_path: Path) -> None:

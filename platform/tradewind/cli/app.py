@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -55,6 +57,7 @@ app.add_typer(endpoints.app, name="endpoints")
 def main() -> None:
     """Run the command line. Exits with 2 when the request was at fault, 1 for a failure, 130 after Ctrl-C."""
     arguments = sys.argv[1:]
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app([word for word in arguments if word != DEBUG], prog_name=os.path.basename(sys.argv[0]))  # noqa: PTH119
     except TradewindError as exc:
@@ -71,10 +74,15 @@ def main() -> None:
         _fail(TradewindError(problem, hint="this is a fault in tradewind; --debug shows where"), exc, arguments)
 
 
+def _interrupt(*_: object) -> None:
+    """A polite request to end, as from `timeout` or a service manager, is treated like Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 def _fail(error: TradewindError, cause: Exception, arguments: list[str]) -> None:
-    """Say what went wrong and leave. With `--debug` Python shows where it was."""
+    """Say what went wrong and leave; with `--debug`, where it was as well."""
     if DEBUG in arguments:
-        raise cause
+        traceback.print_exception(cause)
     if "--json" in arguments:
         print_line(json.dumps(error.to_dict()))
     else:

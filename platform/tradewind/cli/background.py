@@ -30,8 +30,7 @@ def start(workspace: Workspace, spec: ServeSpec) -> Endpoint:
         process = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-    with progress.track("start endpoint") as bar:
-        bar.advance(0, note=f"log: {log}")
+    with progress.track("start endpoint"):
         try:
             return _wait(workspace, spec.name, process, log)
         except BaseException:
@@ -44,7 +43,7 @@ def _wait(workspace: Workspace, name: str, process: subprocess.Popen[bytes], log
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RunError(f"endpoint {name!r} did not start: {_last_error(log)}", hint=f"see {log}")
+            raise RunError(_last_error(log), hint=f"see {log}")
         try:
             endpoint = workspace.endpoints.get(name)
         except NotFoundError:

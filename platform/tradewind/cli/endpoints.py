@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradewind.cli.output import Json, Where, Yes, as_json, confirm, table
+from tradewind.progress import print_line
 
 if TYPE_CHECKING:
     from tradewind.serving import Endpoint
@@ -46,6 +47,7 @@ def serve(
             return
         _say(endpoint, json=json, how="stop it: Ctrl-C")
         _until_told()
+    print_line(f"{spec.name} is down")
 
 
 @app.command("list")

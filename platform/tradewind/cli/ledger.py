@@ -41,7 +41,7 @@ def usage_table(rows: list[Usage]) -> None:
         (row.activity, row.subject.partition(":")[2], format_count(row.tokens_seen) if row.tokens_seen else None,
          format_count(row.tokens_per_s) if row.tokens_per_s else None,
          format_count(row.tokens_served) if row.tokens_served else None,
-         f"{row.seconds:.1f}", f"{row.energy_wh:.3g}", format_usd(row.usd))
+         f"{row.seconds:.1f}", f"{row.energy_wh:.2g}", format_usd(row.usd))
         for row in (usage_rows(rows) if rows else [])
     ]  # fmt: skip
     table(TITLE, COLUMNS, cells, empty="nothing was used yet")

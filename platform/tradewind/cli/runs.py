@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tradewind.cli.output import Json, Where, as_json, facts, table
+from tradewind.errors import SpecError
 from tradewind.units import format_count, format_seconds, format_usd
 
 if TYPE_CHECKING:
@@ -68,11 +69,20 @@ def report(
     place = Workspace(workspace)
     made = place.report(place.runs.get(run))
     if output:
-        output.write_text(made.html, encoding="utf-8")
+        _write(output, made.html)
     if json:
         as_json({"url": made.url, "path": str(made.path) if made.path else None})
     else:
         typer.echo(str(output or made.path or made.url))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise SpecError(
+            f"{path} cannot be written: {exc.strerror}", hint="name a file in a folder that exists"
+        ) from exc
 
 
 def _show(run: Run, *, json: bool) -> None:

@@ -115,7 +115,7 @@ def _start(workers: int) -> RaySession:
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
     session = RaySession(folder, [])
     before = {process.pid for process in _children()}
-    with progress.track("start Ray"), warnings.catch_warnings():
+    with progress.track("start Ray"), _own_sigterm(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             ray.init(
@@ -138,6 +138,15 @@ def _start(workers: int) -> RaySession:
             raise
     session.processes = [process for process in _children() if process.pid not in before]
     return session
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the program's answer to a request to end; Ray would put its own in the place."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _short_folder() -> str:

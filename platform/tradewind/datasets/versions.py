@@ -42,7 +42,9 @@ class Datasets:
         """Open `name@version`, or the newest version of `name`. Raises NotFoundError with what there is."""
         wanted = Reference.parse(reference)
         if wanted.alias:
-            raise SpecError(f"{reference!r}: datasets have versions and no aliases", hint=f"write {wanted.name}@1")
+            raise SpecError(
+                f"{reference!r}: datasets have versions and no aliases", hint=f"write {wanted.name}, or {wanted.name}@1"
+            )
         numbers = self._log(wanted.name).numbers()
         if not numbers:
             raise NotFoundError(f"no dataset named {wanted.name!r}{did_you_mean(wanted.name, self.names())}")

@@ -13,7 +13,7 @@ from typing import Any
 from tradewind.errors import NotFoundError, SpecError, StorageError, did_you_mean
 from tradewind.records import AliasMove, ModelVersion
 from tradewind.specs import Reference
-from tradewind.specs.reference import check_name
+from tradewind.specs.reference import check_alias, check_name
 from tradewind.storage import RecordLog, Store, fetch_content, put_content
 
 FOLDER = "models"
@@ -54,6 +54,11 @@ class Model:
         for name, file in self.record.files.items():
             (folder / name).symlink_to(fetch_content(self.store, file, what=f"model {self.reference}"))
         return folder
+
+    def verify(self) -> None:
+        """Check every file against its checksum. Raises IntegrityError at the first that is wrong."""
+        for file in self.record.files.values():
+            fetch_content(self.store, file, what=f"model {self.reference}")
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class Models:
 
     def promote(self, reference: str, *, alias: str) -> AliasMove:
         """Let `name@alias` mean the version of a reference from now on."""
-        check_name(alias)
+        check_alias(alias)
         record = self.get(reference).record
         return self._moves(record.name, alias).append(
             lambda move, writer: AliasMove(

@@ -139,16 +139,17 @@ def deploy(store: Store, spec: ServeSpec, session: RaySession) -> Endpoint:
 
 
 def check(store: Store, spec: ServeSpec) -> str:
-    """Whether a spec can be served here, before anything starts. Returns the model's version, alias resolved."""
+    """The model version that a spec means, once engine, model files, name and port are found to be right."""
     ENGINES[spec.engine]
-    model = Models(store).get(spec.model).reference
+    model = Models(store).get(spec.model)
+    model.verify()
     if spec.name in names(store) and (other := find(store, spec.name)).is_up:
         raise SpecError(
             f"endpoint {spec.name!r} is up already, at {other.url}", hint=f"stop it: tw endpoints stop {spec.name}"
         )
     if is_local():
         check_port(spec.host, spec.port)
-    return model
+    return model.reference
 
 
 def check_port(host: str, port: int) -> None:

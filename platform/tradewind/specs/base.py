@@ -41,7 +41,9 @@ class Spec(Block):
     def load(cls, path: str | Path) -> Self:
         """The spec in a YAML file. Raises SpecError that names file, line and the nearest right key."""
         document = Document.read(path)
-        kind = document.values.get("kind", cls.kind)
+        kind = document.values.get("kind")
+        if kind is None:
+            raise SpecError(f"{document.name}: kind is missing", hint=f"start with a line `kind: {cls.kind}`")
         if kind != cls.kind:
             raise SpecError(f"{document.place(('kind',))}: this is a {kind!r} spec, not a {cls.kind!r} spec")
         return cls.from_document(document)
@@ -91,7 +93,7 @@ def _complaint(model: type[BaseModel], where: tuple[int | str, ...], error: Any)
         return _unknown_key(model, where)
     if error["type"] == "missing":
         return f"{name} is missing"
-    text = error["msg"].removeprefix("Value error, ")
+    text = error["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     given = "" if repr(error["input"]) in text or isinstance(error["input"], dict) else f", not {error['input']!r}"
     return f"{name}: {text[0].lower()}{text[1:]}{given}" if name else text
 

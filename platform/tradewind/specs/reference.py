@@ -50,6 +50,13 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_alias(alias: str) -> str:
+    """The alias, if `name@alias` can mean it. Raises SpecError for what is no name, and for a version number."""
+    if Reference.parse(f"x@{check_name(alias)}").alias is None:
+        raise SpecError(f"{alias!r} is a version and no alias", hint="use a word, like prod")
+    return alias
+
+
 def _checked_name(value: str) -> str:
     try:
         return check_name(value)

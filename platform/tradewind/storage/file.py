@@ -12,6 +12,8 @@ from tradewind.storage.object_store import ObjectStore
 
 def open_store(url: str) -> ObjectStore:
     folder = _folder(url)
+    if folder.is_file():
+        raise SpecError(f"{folder} is a file", hint="name a folder; it is made when something is written")
     return ObjectStore(folder.as_uri(), _open_native, folder)
 
 
