@@ -97,7 +97,7 @@ class Workspace:
         session, self._session = self._session, None
         try:
             for endpoint in held:
-                endpoint.stop()
+                endpoint.drain()
         finally:
             if session is not None:
                 session.close()

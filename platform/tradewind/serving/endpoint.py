@@ -84,6 +84,12 @@ class Endpoint:
             stop(holder, timeout_s=STOP_TIMEOUT_S)
         self.mark_down()
 
+    def drain(self) -> None:
+        """Let the replicas finish and write their last usage, where the Ray ends right after. Nothing if it is down."""
+        if _log(self.store, self.name).latest().status == "up":
+            _take_down(self.name, alone=False)
+            self.mark_down()
+
     def mark_down(self) -> None:
         """Record that the endpoint is down, unless that is recorded already."""
         log = _log(self.store, self.name)
