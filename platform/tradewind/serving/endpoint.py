@@ -245,7 +245,8 @@ def _application(replica: Replica, *, num_cpus: int) -> Any:
         num_replicas=replica.spec.replicas,
         max_ongoing_requests=replica.spec.max_concurrency,
         ray_actor_options={"num_cpus": num_cpus},
-        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_wait_loop_s=0.2,
+        graceful_shutdown_timeout_s=20,  # answers that have begun may end, and their usage is written
         health_check_period_s=5,
     )
     @serve.ingress(lambda: replica.app())  # Serve takes a function for a maker of apps, and a method for an app
