@@ -74,7 +74,7 @@ class Workspace:
         from tradewind import serving
 
         serving.check(self.store, spec)
-        session = self._ray(workers=spec.replicas)
+        session = self._ray(workers=1)
         endpoint = serving.deploy(self.store, spec, session)
         if session.is_own:
             self._held.append(endpoint)
@@ -111,6 +111,7 @@ class Workspace:
     def _ray(self, *, workers: int) -> RaySession:
         if self._session is None:
             self._session = connect(workers=workers)
+        self._session.check_room(workers)
         return self._session
 
     def _story(self, run: Run, sample: tuple[str, str] | None) -> Story:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tradewind.datasets import Dataset
     from tradewind.serving import Endpoint
-    from tradewind.specs import DatasetSpec, TrainSpec
+    from tradewind.specs import DatasetSpec, ServeSpec, TrainSpec
     from tradewind.training import Run
     from tradewind.workspace import Workspace
 
@@ -143,19 +143,13 @@ def beats_baseline(run: Run) -> bool:
     return bool(end and end.heldout_loss and end.bigram_loss and end.heldout_loss < end.bigram_loss)
 
 
-def bring_up(place: Workspace, spec: object, *, keep: bool) -> Endpoint:
+def bring_up(place: Workspace, spec: ServeSpec, *, keep: bool) -> Endpoint:
     """The endpoint, in a process of its own when it is to be kept. One that an earlier demo has kept is replaced."""
     from tradewind.cli import background
-    from tradewind.errors import NotFoundError
-    from tradewind.specs import ServeSpec
 
-    assert isinstance(spec, ServeSpec)
-    try:
-        earlier = place.endpoints.get(spec.name)
-        if earlier.is_up:
+    for earlier in place.endpoints.list():
+        if earlier.name == spec.name and earlier.is_up:
             earlier.stop()
-    except NotFoundError:
-        pass  # the first demo in this workspace
     return background.start(place, spec) if keep else place.serve(spec)
 
 

@@ -53,6 +53,17 @@ class RaySession:
         """Processors for each of some workers: a fair share of a Ray of our own, one each on a cluster."""
         return max(1, usable_cpus() // workers) if self.is_own else 1
 
+    def check_room(self, workers: int) -> None:
+        """Raises CapacityError when a Ray of our own, which does not grow, has too few processors for some workers."""
+        import ray
+
+        room = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+        if self.is_own and workers > room:
+            raise CapacityError(
+                f"{workers} workers do not fit into the Ray that runs, which was started for {room}",
+                hint="close the workspace first, or take fewer workers",
+            )
+
     def close(self) -> None:
         """Leave Ray. The last user of a Ray of our own ends its processes and removes its folder."""
         self.users -= 1
@@ -98,11 +109,7 @@ def is_local() -> bool:
 
 
 def _shared(session: RaySession, workers: int) -> RaySession:
-    import ray
-
-    room = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
-    if workers > room:
-        raise CapacityError(f"{workers} workers do not fit into the Ray that runs, which was started for {room}")
+    session.check_room(workers)
     session.users += 1
     return session
 

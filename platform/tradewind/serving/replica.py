@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class UsageMeter:
         self._counted_until = time.monotonic()
         self._served: list[Served] = []
         self._unwritten: list[Usage] = []
+        self._writing = threading.Lock()
 
     def add(self, served: Served) -> None:
         """Count one request that has ended."""
@@ -84,10 +86,11 @@ class UsageMeter:
 
     def write(self) -> None:
         """Write the rows that are not in the ledger yet. Raises StorageError, and then keeps them."""
-        while self._unwritten:
-            row = self._unwritten[0]
-            self._ledger.record([row], name=row.usage_id)
-            self._unwritten.pop(0)
+        with self._writing:  # the last write, when the replica ends, may meet one that still runs in its thread
+            while self._unwritten:
+                row = self._unwritten[0]
+                self._ledger.record([row], name=row.usage_id)
+                self._unwritten.pop(0)
 
     async def write_forever(self) -> None:
         while True:

@@ -9,9 +9,9 @@ from tradewind.specs import TrainSpec
 from tradewind.units import format_bytes
 
 PROCESS_BYTES = 600 * 1024**2
-"""Python with torch and Ray in one worker; measured 590 MiB resident on Linux with torch 2.13 and Ray 2.60."""
+"""Python with torch and Ray in one worker; about 600 MiB resident, measured on Linux with torch 2.13 and Ray 2.60."""
 RAY_BYTES = 1536 * 1024**2
-"""Ray's own processes and Ray Train's controller, as above: 1.7 GiB resident, of which some is shared."""
+"""Ray's own processes and Ray Train's controller, as above: about 1.6 GiB resident, of which some is shared."""
 FLOAT_BYTES = 4
 
 
