@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-CODE := platform tests jobs
+CODE := platform tests jobs benchmarks
 
 .PHONY: help demo test check lab format types clean
 

@@ -5,6 +5,8 @@
       NotFoundError      fix     a name, version or alias that does not exist
       AuthError          fix     refused credentials
       IntegrityError     fix     stored bytes differ from what was recorded
+      ArchivedError      fix     an object in an archive, which must be restored before it is read
+      QuotaError         fix     a limit that people set would be passed
       RunError           fix     a run failed; `failures` says why, by rank
       ConflictError      retry   another writer was faster
       StorageError       retry   a store did not answer as it should
@@ -57,6 +59,14 @@ class AuthError(TradewindError):
 
 class IntegrityError(TradewindError):
     pass
+
+
+class QuotaError(TradewindError):
+    pass
+
+
+class ArchivedError(TradewindError):
+    exit_code = 2
 
 
 class RunError(TradewindError):

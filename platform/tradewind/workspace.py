@@ -10,26 +10,32 @@ endpoint = ws.serve(tw.ServeSpec.load("serve.yaml"))
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from tradewind.clusters import RaySession, connect, this_machine
+from tradewind.clusters import RaySession, connect, is_gone, this_machine, this_process
 from tradewind.datasets import Dataset, Datasets
-from tradewind.errors import NotFoundError
+from tradewind.datasets.budget import EgressBudget
+from tradewind.datasets.corpus import Connect
+from tradewind.datasets.pipeline import Where
+from tradewind.errors import NotFoundError, SpecError
 from tradewind.families import family
 from tradewind.ledger import Ledger, Meter, usage
-from tradewind.records import CheckpointRecord, EndpointState, Machine, ModelVersion, Usage
+from tradewind.records import CheckpointRecord, DatasetCopy, EndpointState, Machine, ModelVersion, Place, Record, Usage
 from tradewind.registry import Model, Models
 from tradewind.reports import Story, render
 from tradewind.specs import DatasetSpec, ServeSpec, TrainSpec
 from tradewind.specs.reference import check_alias, check_name
 from tradewind.storage import Store, open_store
+from tradewind.storage.place import place_of
+from tradewind.storage.transfer import TransferMeter
 
 if TYPE_CHECKING:
+    from tradewind.datasets.tiering import Tiering
     from tradewind.serving import Endpoint
     from tradewind.training import Run
 
@@ -40,7 +46,7 @@ REPORTS = "reports"
 class Workspace:
     """A place for datasets, runs, models, endpoints and their ledger. Raises StorageError when it cannot be reached."""
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, *, egress_budget_usd: float | None = None) -> None:
         self.store = open_store(url or default_url())
         self.machine: Machine = this_machine()
         self.ledger = Ledger(self.store)
@@ -51,6 +57,13 @@ class Workspace:
         self._session: RaySession | None = None
         self._held: list[Endpoint] = []
         check_reachable(self.store)
+        if egress_budget_usd is not None:
+            self.egress_budget.set_limit(egress_budget_usd)
+
+    @property
+    def egress_budget(self) -> EgressBudget:
+        """What all processes together may spend on bytes that cross a paid boundary. The limit is kept in the store."""
+        return EgressBudget(self.store)
 
     @property
     def url(self) -> str:
@@ -156,13 +169,63 @@ class WorkspaceDatasets(Datasets):
     ledger: Ledger
     machine: Machine
 
-    def add(self, spec: DatasetSpec) -> Dataset:
-        """Make a version and write what it took into the ledger."""
+    def add(
+        self, spec: DatasetSpec, *, on: Where | None = None, connect: Connect = connect, tasks: int | None = None
+    ) -> Dataset:
+        """Make a version and write what it took into the ledger. Starts Ray when that is needed."""
         meter = Meter(self.machine)
-        dataset = super().add(spec)
+        dataset = super().add(spec, on=on, connect=connect, tasks=tasks)
         row = usage("dataset", dataset.record.id, self.machine, meter.read(), tokens_out=dataset.record.tokens)
         self.ledger.record([row])
         return dataset
+
+    def replicate(self, reference: str, *urls: str, places: Sequence[str] = ()) -> list[DatasetCopy]:
+        """Copy a version to other stores, from where reads are cheapest; the same call goes on where one was cut short.
+
+        `places` says where the stores are, like `aws/eu-west-1`: one for each, or one for all. Raises QuotaError.
+        """
+        from tradewind.datasets.replication import replicate
+
+        dataset = self.get(reference)
+        stores = [open_store(url) for url in urls]
+        if len(places) not in (0, 1, len(urls)):
+            raise SpecError(f"{len(places)} places for {len(urls)} stores", hint="give one for each, or one for all")
+        given = [Place.parse(place) for place in places] or [place_of(store) for store in stores]
+        given = given * len(stores) if len(given) == 1 else given
+        meter = TransferMeter()
+        try:
+            return replicate(dataset, list(zip(stores, given, strict=True)), meter=meter)
+        finally:
+            self.ledger.record_transfers(meter, subject=dataset.record.id, machine=self.machine.host)
+
+    def copies(self, name: str) -> list[DatasetCopy]:
+        """Where a dataset is read from, beside its home."""
+        from tradewind.datasets.copies import copies_of
+
+        return copies_of(self.store, name)
+
+    def drop_copy(self, name: str, url: str, *, delete: bool = False) -> DatasetCopy:
+        """Read a copy no more; with `delete` also remove its objects. Raises NotFoundError."""
+        from tradewind.datasets.replication import drop_copy
+
+        return drop_copy(self.store, name, url, delete=delete)
+
+    @property
+    def tiering(self) -> Tiering:
+        """Which storage class each shard is in, and where a policy wants it. Sees the runs of the workspace."""
+        from tradewind.datasets.tiering import Tiering
+        from tradewind.training.uses import Uses
+
+        uses = Uses(self.store)
+
+        def records() -> Iterator[Record]:
+            """Whatever may name a dataset as its parent: a sign that it was read."""
+            yield from uses.starts()
+            yield from WorkspaceModels(self.store).list()
+            yield from self.list()
+            yield from self.ledger.rows()
+
+        return Tiering(self, uses, records, this_process, is_gone)
 
 
 @dataclass(frozen=True)
@@ -181,7 +244,7 @@ class WorkspaceModels(Models):
         spec = TrainSpec.of(**start.spec)
         dataset = Datasets(self.store).get(start.dataset)
         shape = family(spec.model.family).shape(
-            spec.model, vocabulary=dataset.record.tokenizer.vocabulary, context=spec.batch.tokens_per_sequence
+            spec.model, vocabulary=dataset.tokenizer_file.vocabulary, context=spec.batch.tokens_per_sequence
         )
         card = training.model_card(start, checkpoint, name=name)
         files = training.hugging_face_files(self.store, checkpoint, shape, dataset, card=card)

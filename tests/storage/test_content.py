@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tradewind.errors import IntegrityError, StorageError
+from tradewind.errors import CapacityError, IntegrityError, StorageError
 from tradewind.records import StoredFile
 from tradewind.storage import Store, fetch_content, get_content, open_store, put_content
-from tradewind.storage.content import default_cache
+from tradewind.storage.cache import Cache, default_cache
 
 DATA = b"the same bytes"
 
@@ -87,7 +87,7 @@ def test_damaged_file_is_refused_by_name(
     if kind == "folder":
         assert fetch_content(store, file, what="dataset stdlib@1").read_bytes() == DATA
     damage(store, file, how)
-    for take in (get_content, lambda *args, **named: fetch_content(*args, **named, cache=tmp_path / "cache")):
+    for take in (get_content, lambda *args, **named: fetch_content(*args, **named, cache=Cache(tmp_path / "cache", 10**9))):
         with pytest.raises(IntegrityError) as caught:
             take(store, file, what="dataset stdlib@1")
         assert caught.value.message.startswith(complaint.format(key=file.key))
@@ -109,11 +109,11 @@ def test_fresh_file_is_read_each_time(folder: Store, monkeypatch: pytest.MonkeyP
     file = put_content(folder, "shards", DATA)
     reads: list[Path] = []
 
-    def read(path: Path) -> bytes:
+    def read(path: Path) -> str:
         reads.append(path)
-        return DATA
+        return file.sha256
 
-    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr("tradewind.storage.integrity.hash_file", read)
     for _ in range(3):
         fetch_content(folder, file, what="dataset")
     assert len(reads) == 3
@@ -130,17 +130,17 @@ def test_byte_that_flipped_behind_an_old_time_stamp_is_seen(folder: Store) -> No
 
 
 def test_verified_file_is_not_read_again(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tradewind.storage.content.RECENT_NS", -(10**12))
+    monkeypatch.setattr("tradewind.storage.integrity.RECENT_NS", -(10**12))
     file = put_content(folder, "shards", DATA)
     path = fetch_content(folder, file, what="dataset")
-    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr("tradewind.storage.integrity.hash_file", lambda path: pytest.fail(f"{path} is read again"))
     assert fetch_content(folder, file, what="dataset") == path
 
 
 def test_verified_file_is_not_taken_for_what_another_record_says(
     folder: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tradewind.storage.content.RECENT_NS", -(10**12))
+    monkeypatch.setattr("tradewind.storage.integrity.RECENT_NS", -(10**12))
     file = put_content(folder, "shards", DATA)
     fetch_content(folder, file, what="dataset")
     with pytest.raises(IntegrityError, match="checksum"):
@@ -149,30 +149,30 @@ def test_verified_file_is_not_taken_for_what_another_record_says(
 
 def test_file_in_a_folder_is_used_where_it_is(folder: Store, tmp_path: Path) -> None:
     file = put_content(folder, "shards", DATA)
-    assert fetch_content(folder, file, what="dataset", cache=tmp_path / "cache") == on_disk(folder, file)
+    assert fetch_content(folder, file, what="dataset", cache=Cache(tmp_path / "cache", 10**9)) == on_disk(folder, file)
     assert not (tmp_path / "cache").exists()
 
 
 def test_remote_file_is_fetched_once(remote: Store, tmp_path: Path) -> None:
     file = put_content(remote, "shards", DATA)
-    path = fetch_content(remote, file, what="dataset", cache=tmp_path)
+    path = fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9))
     remote.delete(file.key)
-    assert fetch_content(remote, file, what="dataset", cache=tmp_path) == path
+    assert fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9)) == path
     assert path.read_bytes() == DATA
 
 
 @pytest.mark.parametrize("rest", [b"", DATA[:5], DATA[:-1] + b"S"], ids=["emptied", "truncated", "altered"])
 def test_file_that_was_damaged_in_the_cache_is_fetched_again(remote: Store, tmp_path: Path, rest: bytes) -> None:
     file = put_content(remote, "shards", DATA)
-    path = fetch_content(remote, file, what="dataset", cache=tmp_path)
+    path = fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9))
     path.write_bytes(rest)
-    assert fetch_content(remote, file, what="dataset", cache=tmp_path).read_bytes() == DATA
+    assert fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9)).read_bytes() == DATA
 
 
 def test_many_fetchers_share_a_cache(remote: Store, tmp_path: Path) -> None:
     file = put_content(remote, "shards", DATA)
     with ThreadPoolExecutor(8) as pool:
-        paths = set(pool.map(lambda _: fetch_content(remote, file, what="dataset", cache=tmp_path), range(32)))
+        paths = set(pool.map(lambda _: fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9)), range(32)))
     assert [path.read_bytes() for path in paths] == [DATA]
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == list(paths)
 
@@ -182,14 +182,14 @@ def test_leftovers_of_a_crashed_fetch_are_harmless(remote: Store, tmp_path: Path
     leftover = tmp_path / file.sha256[:2] / "tmpabc" / file.sha256
     leftover.parent.mkdir(parents=True)
     leftover.write_bytes(DATA[:3])
-    assert fetch_content(remote, file, what="dataset", cache=tmp_path).read_bytes() == DATA
+    assert fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9)).read_bytes() == DATA
 
 
 def test_cache_that_cannot_be_written_is_a_storage_error(remote: Store, tmp_path: Path) -> None:
     file = put_content(remote, "shards", DATA)
     (tmp_path / "cache").write_text("a file, not a folder")
     with pytest.raises(StorageError) as caught:
-        fetch_content(remote, file, what="dataset", cache=tmp_path / "cache")
+        fetch_content(remote, file, what="dataset", cache=Cache(tmp_path / "cache", 10**9))
     assert "TRADEWIND_CACHE" in str(caught.value.hint)
 
 
@@ -201,17 +201,17 @@ def test_failed_write_leaves_nothing_in_the_cache(
 
     file = put_content(remote, "shards", DATA)
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(StorageError, match="No space left on device"):
-        fetch_content(remote, file, what="dataset", cache=tmp_path)
+    with pytest.raises(CapacityError, match="no room left"):
+        fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_cache_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path / "mine"))
-    assert default_cache() == tmp_path / "mine"
+    assert default_cache().folder == tmp_path / "mine"
     monkeypatch.delenv("TRADEWIND_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert default_cache() == tmp_path / "xdg" / "tradewind" / "objects"
+    assert default_cache().folder == tmp_path / "xdg" / "tradewind" / "objects"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_cache() == tmp_path / ".cache" / "tradewind" / "objects"
+    assert default_cache().folder == tmp_path / ".cache" / "tradewind" / "objects"

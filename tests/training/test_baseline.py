@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.samples import VOCABULARY, dataset_spec, write_text
-from tradewind.datasets import Batches, Datasets
+from tradewind.datasets import Datasets, Samples
 from tradewind.errors import SpecError
 from tradewind.storage import open_store
 from tradewind.training.baseline import LARGEST_VOCABULARY, Bigram, bigram_loss
@@ -80,12 +80,13 @@ def test_stream_counted_in_pieces_is_the_stream_counted_whole(monkeypatch: pytes
     assert bigram_loss(dataset, tokens_per_sequence=16) == whole
     assert whole is not None
     assert 0 < whole < math.log(VOCABULARY)
-    heldout = Batches(dataset, "heldout", sequences=1, tokens_per_sequence=16, seed=0)
+    heldout = Samples(dataset, "heldout", width=17)
     training = [shard.tolist() for shard in dataset.shards("train")]
-    judged = heldout.samples(np.arange(heldout.size)).tolist()[:20]
+    rows = heldout.read(range(heldout.size)).astype(np.int64)
+    judged = rows.tolist()[:20]
     bigram = counted(training, VOCABULARY)
     assert bigram.loss(np.array(judged)) == pytest.approx(by_hand(training, judged, VOCABULARY))
-    assert bigram.loss(heldout.samples(np.arange(heldout.size))) == pytest.approx(whole)
+    assert bigram.loss(rows) == pytest.approx(whole)
 
 
 def test_vocabulary_without_room_for_a_table_is_refused() -> None:

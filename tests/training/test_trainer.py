@@ -28,8 +28,8 @@ def wish(**changes: Any) -> TrainSpec:
 
 
 def test_shape_has_the_vocabulary_of_the_dataset_and_the_length_of_the_sequences(store: Store) -> None:
-    dataset, shape = prepare(store, wish(batch__tokens_per_sequence=64))
-    assert dataset.reference == "logbook@1"
+    data, shape = prepare(store, wish(batch__tokens_per_sequence=64))
+    assert [dataset.reference for dataset in data.datasets] == ["logbook@1"]
     assert (shape.vocabulary, shape.context, shape.hidden, shape.layers) == (VOCABULARY, 64, 32, 1)
 
 

@@ -13,13 +13,14 @@ import torch.distributed as dist
 
 from tests.samples import VOCABULARY, dataset_spec, write_text
 from tests.training.conftest import Ranks
-from tradewind.datasets import Batches, Datasets
+from tradewind.datasets import Batches, Datasets, Reader, Samples
 from tradewind.errors import IntegrityError
 from tradewind.families import family
 from tradewind.records import StepMetrics
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store, open_store
 from tradewind.training import checkpoint, hugging_face_files
+from tradewind.training.data import open_data
 from tradewind.training.model import Decoder
 from tradewind.training.run import RunFiles
 from tradewind.training.worker import Job, Progress, build, cross_entropy, evaluate, finished, schedule, train
@@ -51,7 +52,7 @@ def wish(**changes: Any) -> TrainSpec:
 def job(store: Store, run: str, **changes: Any) -> Job:
     spec = wish(**changes)
     shape = family("llama").shape(spec.model, vocabulary=VOCABULARY, context=spec.batch.tokens_per_sequence)
-    return Job(run=run, spec=spec, shape=shape, dataset="logbook@1", store=store)
+    return Job(run=run, spec=spec, shape=shape, datasets={"logbook@1": 1.0}, store=store)
 
 
 def went(made: Job) -> list[tuple[int, float, float, float, float | None]]:
@@ -110,8 +111,8 @@ def test_heldout_loss_is_that_of_the_checkpoints_weights(undisturbed: Job) -> No
     model = Decoder(undisturbed.shape)
     model.load_state_dict(weights(undisturbed, STEPS))
     dataset = Datasets(undisturbed.store).get("logbook@1")
-    heldout = Batches(dataset, "heldout", sequences=1, tokens_per_sequence=16, seed=0)
-    rows = torch.from_numpy(heldout.samples(torch.arange(heldout.size).numpy()))
+    heldout = Samples(dataset, "heldout", width=17)
+    rows = torch.from_numpy(heldout.read(range(heldout.size))).to(torch.int64)
     with torch.inference_mode():
         loss = cross_entropy(model, rows).item() / rows[:, 1:].numel()
     assert metrics(undisturbed)[-1].heldout_loss == pytest.approx(loss, abs=1e-5)
@@ -121,9 +122,9 @@ def test_first_loss_is_that_of_the_first_batch_and_the_first_weights(undisturbed
     model = Decoder(undisturbed.shape)
     model.initialize(undisturbed.spec.seed)
     dataset = Datasets(undisturbed.store).get("logbook@1")
-    batch = Batches(dataset, "train", sequences=5, tokens_per_sequence=16, seed=0).at(0)
+    batch = next(iter(Reader(Batches(Samples(dataset, "train", width=17), sequences=5, seed=0))))
     with torch.inference_mode():
-        loss = cross_entropy(model, torch.from_numpy(batch)).item() / (5 * 16)
+        loss = cross_entropy(model, torch.from_numpy(batch.tokens).to(torch.int64)).item() / (5 * 16)
     assert metrics(undisturbed)[0].loss == pytest.approx(loss, abs=1e-5)
 
 
@@ -142,7 +143,7 @@ def copy_run(source: Job, run: str) -> Job:
         if item.key.endswith(".json"):
             data = data.replace(f"runs/{source.run}/".encode(), f"runs/{run}/".encode())
         source.store.put(item.key.replace(f"runs/{source.run}/", f"runs/{run}/"), data)
-    return Job(run=run, spec=source.spec, shape=source.shape, dataset=source.dataset, store=source.store)
+    return Job(run=run, spec=source.spec, shape=source.shape, datasets=source.datasets, store=source.store)
 
 
 @pytest.mark.parametrize("after", [1, 5])
@@ -247,10 +248,10 @@ def test_evaluation_counts_every_sample_once_however_many_ranks(ranks: Ranks, st
 
 
 def heldout_loss(made: Job, sequences: int) -> float:
-    dataset = Datasets(made.store).get(made.dataset)
-    heldout = Batches(dataset, "heldout", sequences=sequences, tokens_per_sequence=16, seed=0)
+    spec = made.spec.with_values(batch__sequences=sequences, workers=1)
+    data = open_data(made.store, spec, made.datasets)
     model = build(made.shape, seed=4)
-    return evaluate(model, heldout, rank=dist.get_rank(), world=dist.get_world_size())
+    return evaluate(model, data, rank=dist.get_rank(), world=dist.get_world_size())
 
 
 def test_exported_checkpoint_gives_the_same_logits_in_transformers(undisturbed: Job, tmp_path: Path) -> None:

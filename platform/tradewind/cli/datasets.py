@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from tradewind.cli import copies, tiers
 from tradewind.cli.output import Json, Where, as_json, facts, table
 from tradewind.units import format_bytes, format_count
 
@@ -16,6 +17,10 @@ Reference = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A data
 @app.command()
 def add(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file with `kind: dataset`.")],
+    on: Annotated[
+        Literal["local", "ray"] | None,
+        typer.Option(help="Where text is read: in this process or as a Ray job; by default its size decides."),
+    ] = None,
     workspace: Where = None,
     json: Json = False,
 ) -> None:
@@ -24,13 +29,13 @@ def add(
     from tradewind.workspace import Workspace
 
     wish = DatasetSpec.load(spec)
-    record = Workspace(workspace).datasets.add(wish).record
+    record = Workspace(workspace).datasets.add(wish, on=on).record
     if json:
         as_json(record)
     else:
-        typer.echo(
-            f"{record.name}@{record.version}: {format_count(record.tokens)} tokens from {record.documents} documents"
-        )
+        again = f", {record.duplicates} more were duplicates" if record.duplicates else ""
+        made = f"{format_count(record.tokens)} tokens from {record.documents} documents"
+        typer.echo(f"{record.name}@{record.version}: {made}{again}")
 
 
 @app.command("list")
@@ -44,7 +49,7 @@ def list_(workspace: Where = None, json: Json = False) -> None:
         return
     rows = [
         (f"{one.name}@{one.version}", f"{one.created_at:%Y-%m-%d %H:%M}", one.documents, format_count(one.tokens),
-         one.tokenizer.vocabulary, format_bytes(one.text_bytes))
+         one.tokenizer.vocabulary if one.tokenizer else "", format_bytes(one.text_bytes))
         for one in found
     ]  # fmt: skip
     columns = ("dataset", "made (UTC)", "documents", "tokens", "vocabulary", "text")
@@ -71,7 +76,11 @@ def show(dataset: Reference, workspace: Where = None, json: Json = False) -> Non
             "text": format_bytes(record.text_bytes),
             **splits,
             "token type": record.dtype,
-            "tokenizer": f"{record.tokenizer.vocabulary} tokens, sha256 {record.tokenizer.sha256[:12]}…",
+            **(
+                {"tokenizer": f"{file.vocabulary} tokens, sha256 {file.sha256[:12]}…"}
+                if (file := record.tokenizer)
+                else {}
+            ),
         },
     )
 
@@ -87,3 +96,7 @@ def verify(dataset: Reference, workspace: Where = None, json: Json = False) -> N
         as_json({"dataset": found.reference, "bytes": count, "whole": True})
     else:
         typer.echo(f"{found.reference} is whole: {format_bytes(count)} checked")
+
+
+app.add_typer(copies.app)
+app.add_typer(tiers.app)

@@ -10,10 +10,10 @@ import typer
 from tradewind.cli.output import Json, Where, as_json, table
 from tradewind.errors import SpecError
 from tradewind.records import Usage, now
-from tradewind.units import format_count, format_usd, parse_seconds
+from tradewind.units import format_bytes, format_count, format_usd, parse_seconds
 
-TITLE = "ledger: tokens seen and served, seconds, energy (estimated) and dollars"
-COLUMNS = ("activity", "for", "seen", "tokens/s", "served", "seconds", "est. Wh", "dollars")
+TITLE = "ledger: tokens seen and served, bytes moved, seconds, energy (estimated) and dollars"
+COLUMNS = ("activity", "for", "seen", "tokens/s", "served", "bytes", "seconds", "est. Wh", "dollars")
 
 
 def usage(
@@ -41,6 +41,7 @@ def usage_table(rows: list[Usage]) -> None:
         (row.activity, row.subject.partition(":")[2], format_count(row.tokens_seen) if row.tokens_seen else None,
          format_count(row.tokens_per_s) if row.tokens_per_s else None,
          format_count(row.tokens_served) if row.tokens_served else None,
+         format_bytes(row.num_bytes) if row.num_bytes else None,
          f"{row.seconds:.1f}", f"{row.energy_wh:.2g}", format_usd(row.usd))
         for row in (usage_rows(rows) if rows else [])
     ]  # fmt: skip

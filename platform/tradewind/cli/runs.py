@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tradewind.records import Effort
     from tradewind.training import Run
 
-app = typer.Typer(no_args_is_help=True, help="Training runs: list, show, report.")
+app = typer.Typer(no_args_is_help=True, help="Training runs: list, show, verify, report.")
 Name = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or `last`.")]
 
 
@@ -54,6 +54,32 @@ def show(run: Name, workspace: Where = None, json: Json = False) -> None:
     from tradewind.workspace import Workspace
 
     _show(Workspace(workspace).runs.get(run), json=json)
+
+
+@app.command()
+def verify(run: Name, workspace: Where = None, json: Json = False) -> None:
+    """Prove that a run has read every sample exactly once an epoch, through lost workers and resizes."""
+    from tradewind import training
+    from tradewind.workspace import Workspace
+
+    proof = training.prove(Workspace(workspace).runs.get(run))
+    if json:
+        as_json(proof)
+        return
+    facts(
+        f"{proof.run}: proven",
+        {
+            "read": f"{format_count(proof.samples)} samples, each in its turn",
+            **{
+                one.dataset: f"{one.epochs} times all {format_count(one.samples)} samples, "
+                f"then {format_count(one.begun)} of them once more"
+                for one in proof.coverage
+            },
+            "checkpoints": f"{proof.checkpoints}, all with the certificate that the order gives",
+            "restarts": proof.restarts,
+            "certificate": proof.certificate,
+        },
+    )
 
 
 @app.command()

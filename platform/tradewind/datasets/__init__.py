@@ -1,8 +1,22 @@
-"""Immutable dataset versions: text becomes token shards, in one shuffled order for any number of readers."""
+"""Immutable dataset versions on any object store, read in one shuffled order by any number of readers."""
 
-from tradewind.datasets.batches import Batches
+from tradewind.datasets.batches import Batches, Draws
+from tradewind.datasets.certificate import Certificate
 from tradewind.datasets.dataset import Dataset
 from tradewind.datasets.order import Permutation
+from tradewind.datasets.reader import Batch, Reader
+from tradewind.datasets.samples import Samples, boundaries
 from tradewind.datasets.versions import Datasets
 
-__all__ = ["Batches", "Dataset", "Datasets", "Permutation"]
+__all__ = [
+    "Batch",
+    "Batches",
+    "Certificate",
+    "Dataset",
+    "Datasets",
+    "Draws",
+    "Permutation",
+    "Reader",
+    "Samples",
+    "boundaries",
+]

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tradewind import progress
+from tradewind.datasets.blocks import Tokens
+from tradewind.datasets.shards import ShardTable, open_shards
+from tradewind.datasets.table import check_known, read_rows, schema_of
 from tradewind.datasets.tokenizer import load_tokenizer
-from tradewind.errors import NotFoundError, did_you_mean
-from tradewind.records import DatasetVersion, Split
+from tradewind.datasets.verification import Verification, verify_files
+from tradewind.errors import IntegrityError, NotFoundError, SpecError, did_you_mean
+from tradewind.records import DatasetVersion, Split, StoredFile, TokenizerFile
 from tradewind.storage import Store, fetch_content, get_content
+from tradewind.storage.cache import CachedFile, default_cache
+from tradewind.storage.origin import Origin, StoreOrigin
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
     from tokenizers import Tokenizer
-
-Tokens = NDArray[np.unsignedinteger]
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,12 @@ class Dataset:
 
     store: Store
     record: DatasetVersion
+    copies: Origin | None = None
+    """Where files are read from when not from the store alone."""
+
+    @property
+    def origin(self) -> Origin:
+        return self.copies or StoreOrigin(self.store)
 
     @property
     def reference(self) -> str:
@@ -41,21 +53,120 @@ class Dataset:
 
     def shards(self, split: str) -> Iterator[Tokens]:
         """The token ids of each shard, memory-mapped. Raises IntegrityError for a shard that was cut or altered."""
-        for shard in self.split(split).shards:
-            path = fetch_content(self.store, shard, what=f"dataset {self.reference}")
-            yield np.memmap(path, dtype=np.dtype(self.record.dtype).newbyteorder("<"), mode="r")
+        for shard in self.shard_table(split):
+            path = fetch_content(self.origin, shard, what=f"dataset {self.reference}")
+            yield np.memmap(path, dtype=self.dtype, mode="r", shape=(shard.tokens,))
+
+    def shard_table(self, split: str) -> ShardTable:
+        """Which shards a split has. Raises IntegrityError when their listing is damaged."""
+        return open_shards(self.store, self.record, self.split(split))
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """The type of the token ids in the shards. Raises SpecError for a table."""
+        if self.record.dtype is None:
+            raise SpecError(f"{self.reference} is a table, not tokens", hint="read its rows, or tokenize it first")
+        return np.dtype(self.record.dtype).newbyteorder("<")
+
+    @property
+    def tokenizer_file(self) -> TokenizerFile:
+        """Raises SpecError for a dataset that was not made of text."""
+        if self.record.tokenizer is None:
+            raise SpecError(f"{self.reference} has no tokenizer", hint="only datasets made of text have one")
+        return self.record.tokenizer
 
     def tokenizer_json(self) -> bytes:
-        return get_content(self.store, self.record.tokenizer, what=f"dataset {self.reference}")
+        return get_content(self.store, self.tokenizer_file, what=f"dataset {self.reference}")
 
     def tokenizer(self) -> Tokenizer:
         return load_tokenizer(self.tokenizer_json(), what=f"dataset {self.reference}")
 
     def verify(self) -> int:
-        """Read every file and check it. Returns the bytes read. Raises IntegrityError at the first that is wrong."""
-        files = [self.record.tokenizer, *(shard for split in self.record.splits.values() for shard in split.shards)]
-        with progress.track(f"verify {self.reference}", total=sum(file.num_bytes for file in files)) as bar:
-            for file in files:
-                get_content(self.store, file, what=f"dataset {self.reference}")
-                bar.advance(file.num_bytes)
-        return sum(file.num_bytes for file in files)
+        """Read every byte and check it. Returns the bytes read. Raises IntegrityError that names all damaged files."""
+        found = self.verification()
+        found.raise_if_damaged()
+        return found.num_bytes
+
+    def verification(self) -> Verification:
+        """Read every byte from the store, and tell which files are damaged."""
+        files: list[StoredFile] = [self.record.tokenizer] if self.record.tokenizer else []
+        damaged = []
+        for name, split in self.record.splits.items():
+            files += [split.listing] if split.listing else []
+            try:
+                files += self.shard_table(name)
+            except IntegrityError:
+                damaged.append(IntegrityError(f"dataset {self.reference}: the shards of {name} cannot be listed"))
+        return verify_files(self.store, files, what=f"dataset {self.reference}", damaged=damaged)
+
+    def rows(
+        self, split: str = "train", *, columns: Sequence[str] | None = None, rows_at_once: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a table as Arrow record batches, a row group or `rows_at_once` at a time.
+
+        The next file is fetched while one is read. Raises NotFoundError for a column that is not there, IntegrityError
+        for a file that was cut or altered.
+        """
+        self._check_table(columns)
+        for file in self._ahead(self.shard_table(split)):
+            with file:
+                yield from read_rows(file.path, columns, rows_at_once=rows_at_once)
+
+    def to_arrow(self, split: str = "train", *, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows of a table as one Arrow table in memory."""
+        import pyarrow as pa
+
+        return pa.Table.from_batches(
+            self.rows(split, columns=columns), schema=self.arrow_schema(split, columns=columns)
+        )
+
+    def to_pandas(self, split: str = "train", *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """All rows of a table as a pandas frame."""
+        table = self.to_arrow(split, columns=columns)
+        try:
+            return table.to_pandas()
+        except ModuleNotFoundError as exc:
+            raise SpecError("pandas is not installed", hint="pip install pandas, or use to_arrow()") from exc
+
+    def to_ray(
+        self, split: str = "train", *, columns: Sequence[str] | None = None, tokens_per_sequence: int | None = None
+    ) -> Any:
+        """A `ray.data.Dataset`: the rows of a table; or of tokens the samples that training cuts, unshuffled.
+
+        A sample is a row of column `tokens` with `tokens_per_sequence` + 1 of them. Files are verified where they are
+        read.
+        """
+        from tradewind.datasets.ray_source import read
+
+        return read(self, split, columns=columns, tokens_per_sequence=tokens_per_sequence)
+
+    def arrow_schema(self, split: str = "train", *, columns: Sequence[str] | None = None) -> pa.Schema:
+        """The Arrow schema of a table, as its first file has it."""
+        self._check_table(columns)
+        with self.open_file(self.shard_table(split)[0]) as file:
+            return schema_of(file.path, columns)
+
+    def open_file(self, file: StoredFile) -> CachedFile:
+        """A verified file of this version on this machine, which stays there until it is closed."""
+        return default_cache().open(self.origin, file, what=f"dataset {self.reference}")
+
+    def _ahead(self, files: Iterable[StoredFile]) -> Iterator[CachedFile]:
+        """Open files, one of them ahead. Who takes a file closes it."""
+        with ThreadPoolExecutor(1, thread_name_prefix="tradewind-rows") as pool:
+            waiting: deque[Future[CachedFile]] = deque()
+            try:
+                for file in files:
+                    waiting.append(pool.submit(self.open_file, file))
+                    if len(waiting) > 1:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for left in waiting:
+                    if not left.cancel() and not left.exception():
+                        left.result().close()
+
+    def _check_table(self, columns: Sequence[str] | None) -> None:
+        if self.record.format != "table":
+            raise SpecError(f"{self.reference} holds tokens, not rows", hint="read its shards, or batches of it")
+        check_known(columns, self.record.columns, what=self.reference)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 END_OF_TEXT = "<|endoftext|>"
+USUAL_ENDS = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>")
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> Tokenizer:
@@ -36,6 +37,22 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> Tokenizer:
             hint="add text, or ask for fewer tokens",
         )
     return _without_commands(tokenizer)
+
+
+def vocabulary_of(tokenizer: Tokenizer) -> int:
+    """One more than the highest id. Tokenizers from elsewhere may leave ids out."""
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
+
+
+def end_of_text_in(tokenizer: Tokenizer, wanted: str | None, *, what: str) -> str:
+    """The token that ends a document: the one wanted, or the first usual one. Raises SpecError when it is not there."""
+    for token in (wanted,) if wanted else USUAL_ENDS:
+        if tokenizer.token_to_id(token) is not None:
+            return token
+    special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+    known = f"its special tokens are: {', '.join(special[:10])}" if special else "it has no special tokens"
+    missing = f"has no token {wanted!r}" if wanted else "has none of the usual tokens that end a text"
+    raise SpecError(f"the tokenizer of {what} {missing}", hint=f"set tokenizer.end_of_text; {known}")
 
 
 def load_tokenizer(data: bytes, *, what: str) -> Tokenizer:

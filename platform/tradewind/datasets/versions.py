@@ -1,29 +1,54 @@
-"""The datasets of a workspace: write a version, find one, list them."""
+"""The datasets of a workspace: make a version, find one, tag it, list them, let old ones go.
+
+A version comes to be in one way, `commit`: whatever it names is stored first, and its record, which makes it visible,
+is written last and only if no other writer has taken its number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from datetime import datetime, timedelta
+from typing import Any
 
 from tradewind import progress
-from tradewind.datasets.dataset import Dataset, Tokens
-from tradewind.datasets.text import Document, find_documents, read_text, split_heldout
-from tradewind.datasets.tokenizer import END_OF_TEXT, train_tokenizer
-from tradewind.errors import NotFoundError, SpecError, did_you_mean
-from tradewind.records import DatasetVersion, Shard, Split, TokenizerFile
+from tradewind.datasets import retention
+from tradewind.datasets.corpus import Connect, build, connected
+from tradewind.datasets.copies import open_origin
+from tradewind.datasets.dataset import Dataset
+from tradewind.datasets.pipeline import Where
+from tradewind.datasets.retention import Collected
+from tradewind.datasets.shards import FOLDER, extend, list_shards
+from tradewind.datasets.table import add_rows, check_columns, columns_of, open_rows
+from tradewind.errors import ConflictError, IntegrityError, NotFoundError, SpecError, did_you_mean
+from tradewind.records import DatasetVersion, Shard, Split, TagMove, now
 from tradewind.specs import DatasetSpec, Reference
-from tradewind.storage import RecordLog, Store, put_content
-from tradewind.units import format_bytes, format_count
+from tradewind.specs.reference import check_alias, check_name
+from tradewind.storage import RecordLog, Store
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+READ_AT_ONCE = 16
+GRACE = timedelta(days=7)
 
-FOLDER = "datasets"
-ENCODE_AT_ONCE = 64
-UINT16_VOCABULARY = 65536
+MakeRecord = Callable[[int, str], DatasetVersion]
+"""The record of a version from its number and a word that is unique to its writer. Called again after a lost race."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A version as a listing shows it. `record` is None where it cannot be read; then `problem` says why."""
+
+    name: str
+    version: int
+    tags: tuple[str, ...] = ()
+    removed_at: datetime | None = None
+    record: DatasetVersion | None = None
+    problem: IntegrityError | None = None
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True)
@@ -31,110 +56,290 @@ class Datasets:
     store: Store
 
     def names(self) -> list[str]:
-        return sorted({item.key.split("/")[1] for item in self.store.list(FOLDER) if "/versions/" in item.key})
+        with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+            names = self.store.folders(FOLDER)
+            below = pool.map(lambda name: self.store.folders(f"{FOLDER}/{name}"), names)
+            return [name for name, folders in zip(names, below, strict=True) if "versions" in folders]
 
     def list(self) -> Iterator[DatasetVersion]:
-        """Every version of every dataset, oldest first by name."""
-        for name in self.names():
-            yield from self._log(name).all()
+        """Every version of every dataset, oldest first by name. One whose record is damaged is named and left out."""
+        for entry in self.entries():
+            if entry.record:
+                yield entry.record
+            elif entry.problem:
+                progress.print_line(f"{entry.reference} is left out: {entry.problem.message}")
 
-    def get(self, reference: str) -> Dataset:
-        """Open `name@version`, or the newest version of `name`. Raises NotFoundError with what there is."""
-        wanted = Reference.parse(reference)
-        if wanted.alias:
-            raise SpecError(
-                f"{reference!r}: datasets have versions and no aliases", hint=f"write {wanted.name}, or {wanted.name}@1"
-            )
-        numbers = self._log(wanted.name).numbers()
-        if not numbers:
-            raise NotFoundError(f"no dataset named {wanted.name!r}{did_you_mean(wanted.name, self.names())}")
-        version = wanted.version or numbers[-1]
-        if version not in numbers:
-            raise NotFoundError(f"{wanted.name} has no version {version}", hint=f"the newest is {numbers[-1]}")
-        return Dataset(self.store, self._log(wanted.name).read(version))
+    def entries(self, name: str | None = None, *, removed: bool = False) -> Iterator[Entry]:
+        """The versions of a dataset, or of all, oldest first by name, each with its tags or with what is wrong."""
+        for one in [name] if name else self.names():
+            gone = retention.removals(self.store, one)
+            numbers = [number for number in self._log(one).numbers() if removed or number not in gone]
+            tags = self.tags(one)
+            with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+                read = pool.map(lambda number, one=one: self._read(one, number), numbers)
+                for number, found in zip(numbers, read, strict=True):
+                    yield Entry(
+                        one,
+                        number,
+                        tuple(tag for tag, version in tags.items() if version == number),
+                        gone[number].created_at if number in gone else None,
+                        found if isinstance(found, DatasetVersion) else None,
+                        found if isinstance(found, IntegrityError) else None,
+                    )
 
-    def add(self, spec: DatasetSpec) -> Dataset:
-        """Read the text, train the tokenizer, write the shards, and last the version that makes them visible.
+    def get(self, reference: str, *, at: datetime | None = None) -> Dataset:
+        """Open `name@version`, `name@tag`, or the newest version of `name`; with `at` what that meant then.
 
-        A call that is cut short leaves no version behind; the same call again reuses the shards that it had written.
+        Raises NotFoundError with what there is, or with how to take a removed version back.
         """
-        documents = find_documents(spec.text)
-        training, heldout = split_heldout(documents, spec.heldout_fraction)
-        tokenizer = _train(training, spec)
-        writer = _Writer(self.store, spec, tokenizer)
-        splits = {"train": writer.write(training, "train"), "heldout": writer.write(heldout, "heldout")}
-        data = tokenizer.to_str().encode()
-        stored = put_content(self.store, f"{FOLDER}/{spec.name}/data", data, suffix=".json")
-        tokenizer_file = TokenizerFile(
-            **stored.model_dump(), vocabulary=tokenizer.get_vocab_size(), end_of_text=END_OF_TEXT
-        )
-        record = self._log(spec.name).append(
-            lambda version, unique: DatasetVersion(
-                name=spec.name,
-                version=version,
-                writer=unique,
-                dtype=writer.dtype,
-                splits=splits,
-                tokenizer=tokenizer_file,
-                text_bytes=sum(document.num_bytes for document in documents),
-                spec=spec.model_dump(mode="json"),
+        wanted = Reference.parse(reference)
+        if at and (wanted.version or at.tzinfo is None):
+            raise SpecError(
+                f"{reference!r} at {at}", hint="give a name or a tag, and a time with a time zone: datetime.now(UTC)"
             )
-        )
+        version = wanted.version or (self._tagged(wanted, at) if wanted.alias else self._newest(wanted.name, at))
+        gone = retention.removal(self.store, wanted.name, version)
+        if gone:
+            raise NotFoundError(
+                f"{wanted.name}@{version} was removed on {gone.created_at:%Y-%m-%d at %H:%M} UTC",
+                hint=f"take it back while its files are there: tw datasets restore {wanted.name}@{version}",
+            )
+        record = self._record(wanted.name, version)
+        return Dataset(self.store, record, open_origin(self.store, wanted.name, version))
+
+    def commit(self, name: str, make: MakeRecord, *, new: Sequence[Shard] | None = None) -> Dataset:
+        """Make a version visible, after everything that its record names was stored: the one way that versions come.
+
+        `new` are the shards that no version has named before; without it all of them are taken to be new. Raises
+        ConflictError when other writers were faster many times, or when the files were too old and are gone.
+        """
+        check_name(name)
+        record = self._log(name).append(make)
+        lost = retention.lost_files(self.store, record, only=new)
+        if lost:
+            retention.remove(self.store, name, record.version)
+            raise ConflictError(
+                f"{len(lost)} files of {name}@{record.version} were deleted as unused while it was made",
+                hint="make it again; let `tw datasets gc` have a --grace that is longer than this work takes",
+            )
         return Dataset(self.store, record)
 
+    def append(
+        self,
+        name: str,
+        shards: Mapping[str, Sequence[Shard]],
+        *,
+        documents: Mapping[str, int] | None = None,
+        text_bytes: int = 0,
+        parents: tuple[str, ...] = (),
+        check: Callable[[DatasetVersion], None] | None = None,
+    ) -> Dataset:
+        """Stored shards behind those of the newest version, as the next one; appends at the same time all count.
+
+        `check` is given the version that is appended to, and raises when the shards do not go with it.
+        """
+        counts = documents or {}
+
+        def make(version: int, writer: str) -> DatasetVersion:
+            base = self._before(name, version)
+            if check:
+                check(base)
+            grown = {
+                split: extend(self.store, name, base.splits.get(split, Split()), some, documents=counts.get(split, 0))
+                for split, some in shards.items()
+            }
+            changes: dict[str, Any] = {
+                "version": version,
+                "writer": writer,
+                "created_at": now(),
+                "parents": (base.id, *parents),
+                "splits": {**base.splits, **grown},
+                "text_bytes": base.text_bytes + text_bytes,
+            }
+            return base.model_copy(update=changes)
+
+        return self.commit(name, make, new=[shard for some in shards.values() for shard in some])
+
+    def add_table(
+        self,
+        name: str,
+        data: Any,
+        *,
+        split: str = "train",
+        parents: tuple[str, ...] = (),
+        spec: Mapping[str, Any] | None = None,
+    ) -> Dataset:
+        """Rows as the next version of a dataset, in constant memory.
+
+        `data` is an Arrow table, a reader or iterable of record batches, a pandas frame, or paths and patterns of
+        Parquet, CSV and JSON lines files. A mapping gives several splits. Raises SpecError for what cannot be read.
+        """
+        check_name(name)
+        schema, sources = open_rows(data, split=split)
+        shards = {one: add_rows(self.store, name, one, schema, batches) for one, batches in sources.items()}
+        splits = {one: list_shards(self.store, name, some) for one, some in shards.items()}
+        return self.commit(
+            name,
+            lambda version, writer: DatasetVersion(
+                name=name,
+                version=version,
+                writer=writer,
+                format="table",
+                parents=parents,
+                splits=splits,
+                columns=columns_of(schema),
+                spec=dict(spec or {}),
+            ),
+        )
+
+    def append_table(self, name: str, data: Any, *, split: str = "train", parents: tuple[str, ...] = ()) -> Dataset:
+        """Rows behind those of the newest version. Raises SpecError when columns or their types differ."""
+        base = self.get(check_name(name)).record
+        schema, sources = open_rows(data, split=split, like=base)
+        shards = {one: add_rows(self.store, name, one, schema, batches) for one, batches in sources.items()}
+        return self.append(name, shards, parents=parents, check=lambda newest: check_columns(newest, schema))
+
+    def tag(self, reference: str, tag: str) -> TagMove:
+        """Let `name@tag` mean the version of a reference from now on. What it meant before stays in its history."""
+        check_alias(tag)
+        record = self.get(reference).record
+        move = self._moves(record.name, tag).append(
+            lambda move, writer: TagMove(
+                name=record.name, tag=tag, version=record.version, move=move, writer=writer, parents=(record.id,)
+            )
+        )
+        if retention.removal(self.store, record.name, record.version):  # by a gc that did not know of the tag yet
+            retention.restore(self.store, record)
+        return move
+
+    def tags(self, name: str) -> dict[str, int]:
+        """What each tag of a dataset means now."""
+        tags = self.store.folders(f"{FOLDER}/{name}/tags")
+        return {tag: self._moves(name, tag).latest().version for tag in tags}
+
+    def gc(
+        self,
+        name: str,
+        *,
+        keep: int,
+        grace: timedelta = GRACE,
+        dry_run: bool = False,
+        in_use: Callable[[], Collection[str]] = tuple,
+    ) -> Collected:
+        """Remove all versions but the newest `keep`, the tagged ones and those in use, and delete unused files.
+
+        `in_use` gives ids of records (`dataset:name@1`). A removed version can be taken back for the grace period, and
+        its files are deleted by the first call after it. Nobody may take longer than that to make a version.
+        """
+        self._newest(check_name(name))
+
+        def held() -> dict[int, str]:
+            used = (one.partition("@") for one in in_use() if one.startswith(f"{DatasetVersion.kind}:{name}@"))
+            tagged = {version: f"tagged {tag}" for tag, version in self.tags(name).items()}
+            return {**{int(version): "in use" for _, _, version in used}, **tagged}
+
+        return retention.collect(self.store, name, keep=keep, grace=grace, held=held, dry_run=dry_run)
+
+    def restore(self, reference: str) -> Dataset:
+        """Take a removed version back. Raises IntegrityError with what is missing when its files are not all there."""
+        wanted = Reference.parse(reference)
+        if wanted.version is None:
+            raise SpecError(f"{reference!r} names no version", hint=f"write one, like {wanted.name}@1")
+        record = self._record(wanted.name, wanted.version)
+        if retention.removal(self.store, wanted.name, wanted.version):
+            retention.restore(self.store, record)
+        return Dataset(self.store, record)
+
+    def add(
+        self, spec: DatasetSpec, *, on: Where | None = None, connect: Connect = connected, tasks: int | None = None
+    ) -> Dataset:
+        """Read the text, make its shards, and last the version that makes them visible.
+
+        `on` says where the work is done; without it that depends on its size. A call that is cut short leaves no
+        version behind; the same call again goes on where it was.
+        """
+        taken = spec.tokenizer.from_
+        source = self.get(taken) if taken else None
+        with build(self.store, spec, tokenizer_of=source, on=on, connect=connect, tasks=tasks) as corpus:
+            return self.commit(
+                spec.name,
+                lambda version, writer: DatasetVersion.model_validate(
+                    {
+                        "name": spec.name,
+                        "version": version,
+                        "writer": writer,
+                        "parents": (source.record.id,) if source else (),
+                        "dtype": corpus.dtype,
+                        "splits": corpus.splits,
+                        "tokenizer": corpus.tokenizer,
+                        "text_bytes": corpus.text_bytes,
+                        "duplicates": corpus.duplicates,
+                        "spec": spec.model_dump(mode="json"),
+                    }
+                ),
+            )
+
+    def _record(self, name: str, version: int) -> DatasetVersion:
+        try:
+            return self._log(name).read(version)
+        except NotFoundError as exc:
+            newest = self._newest(name)
+            raise NotFoundError(f"{name} has no version {version}", hint=f"the newest is {newest}") from exc
+
+    def _read(self, name: str, version: int) -> DatasetVersion | IntegrityError:
+        try:
+            return self._log(name).read(version)
+        except IntegrityError as exc:
+            return exc
+
+    def _newest(self, name: str, at: datetime | None = None) -> int:
+        """The newest version that is not removed; with `at` the newest one then."""
+        numbers = self._log(name).numbers()
+        if not numbers:
+            raise NotFoundError(f"no dataset named {name!r}{did_you_mean(name, self.names())}")
+        if at:
+            return self._last_before(self._log(name), at, what=name)
+        for number in reversed(numbers):
+            if not retention.removal(self.store, name, number):
+                return number
+        raise NotFoundError(
+            f"all versions of {name} were removed", hint=f"see tw datasets restore {name}@{numbers[-1]}"
+        )
+
+    def _tagged(self, wanted: Reference, at: datetime | None) -> int:
+        tag = wanted.alias or ""
+        moves = self._moves(wanted.name, tag)
+        if not moves.numbers():
+            self._newest(wanted.name)
+            known = self.tags(wanted.name)
+            raise NotFoundError(
+                f"{wanted.name} has no tag {tag!r}{did_you_mean(tag, known)}",
+                hint=f"set it: tw datasets tag {wanted.name}@1 {tag}",
+            )
+        if not at:
+            return moves.latest().version
+        return moves.read(self._last_before(moves, at, what=str(wanted))).version
+
+    @staticmethod
+    def _last_before(log: RecordLog[Any], at: datetime, *, what: str) -> int:
+        """The number of the last record that was there at a time, found in a few reads."""
+        numbers = log.numbers()
+        there = bisect_right(numbers, at, key=lambda number: log.read(number).created_at)
+        if not there:
+            raise NotFoundError(f"there was no {what} on {at:%Y-%m-%d at %H:%M}", hint="name a later time")
+        return numbers[there - 1]
+
+    def _before(self, name: str, version: int) -> DatasetVersion:
+        """What a new version grows from: the newest below its number that is not removed."""
+        for number in range(version - 1, 0, -1):
+            if not retention.removal(self.store, name, number):
+                return self._log(name).read(number)
+        raise NotFoundError(
+            f"there is no version of {name} to append to{did_you_mean(name, self.names())}", hint="add one first"
+        )
+
     def _log(self, name: str) -> RecordLog[DatasetVersion]:
-        return RecordLog(self.store, f"{FOLDER}/{name}/versions", DatasetVersion)
+        return retention.version_log(self.store, name)
 
-
-def _train(documents: Sequence[Document], spec: DatasetSpec) -> Tokenizer:
-    total = sum(document.num_bytes for document in documents)
-    note = f"{format_count(len(documents))} files, {format_bytes(total)}"
-    with progress.track("tokenizer", total=total) as bar:
-        bar.advance(0, note=note)
-        return train_tokenizer(_texts(documents, bar), vocabulary=spec.tokenizer.vocabulary)
-
-
-def _texts(documents: Iterable[Document], bar: progress.Bar) -> Iterator[str]:
-    for document in documents:
-        yield read_text(document)
-        bar.advance(document.num_bytes)
-
-
-class _Writer:
-    """Encodes documents and cuts their token ids into shards of a fixed size."""
-
-    def __init__(self, store: Store, spec: DatasetSpec, tokenizer: Tokenizer) -> None:
-        self._store = store
-        self._prefix = f"{FOLDER}/{spec.name}/data"
-        self._tokenizer = tokenizer
-        self._end = tokenizer.token_to_id(END_OF_TEXT)
-        self.dtype: str = "uint16" if tokenizer.get_vocab_size() <= UINT16_VOCABULARY else "uint32"
-        self._per_shard = spec.shard_bytes // np.dtype(self.dtype).itemsize
-
-    def write(self, documents: Sequence[Document], split: str) -> Split:
-        shards: list[Shard] = []
-        held: list[Tokens] = []
-        with progress.track(f"{split} shards", total=sum(document.num_bytes for document in documents)) as bar:
-            for start in range(0, len(documents), ENCODE_AT_ONCE):
-                some = documents[start : start + ENCODE_AT_ONCE]
-                held.extend(self._encode(some))
-                while sum(map(len, held)) >= self._per_shard:
-                    joined = np.concatenate(held)
-                    shards.append(self._store_shard(joined[: self._per_shard]))
-                    held = [joined[self._per_shard :]]
-                bar.advance(sum(document.num_bytes for document in some))
-            rest = np.concatenate(held)
-            if len(rest):
-                shards.append(self._store_shard(rest))
-            tokens = sum(shard.tokens for shard in shards)
-            bar.advance(0, note=f"{format_count(len(documents))} documents, {format_count(tokens)} tokens")
-        return Split(shards=tuple(shards), documents=len(documents), tokens=tokens)
-
-    def _encode(self, documents: Sequence[Document]) -> Iterator[Tokens]:
-        for encoding in self._tokenizer.encode_batch_fast([read_text(document) for document in documents]):
-            yield np.array([*encoding.ids, self._end], dtype=self.dtype)
-
-    def _store_shard(self, tokens: Tokens) -> Shard:
-        data = tokens.astype(tokens.dtype.newbyteorder("<")).tobytes()
-        stored = put_content(self._store, self._prefix, data, suffix=".tok")
-        return Shard(**stored.model_dump(), tokens=len(tokens))
+    def _moves(self, name: str, tag: str) -> RecordLog[TagMove]:
+        return RecordLog(self.store, f"{FOLDER}/{name}/tags/{tag}", TagMove)

@@ -7,11 +7,14 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from tradewind.errors import IntegrityError
-from tradewind.records import Activity, Effort, Machine, Usage, now
+from tradewind.records import Activity, Effort, Machine, Usage
 from tradewind.storage import Store
+from tradewind.storage.tariffs import NUSD
+from tradewind.storage.transfer import Batch, TransferMeter
 
 FOLDER = "ledger/usage"
 
@@ -25,13 +28,27 @@ class Ledger:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        plain = [row.model_dump() | {"parents": list(row.parents)} for row in rows]
-        if not plain:
+        rows = list(rows)
+        if not rows:
             return
+        plain = [row.model_dump() | {"parents": list(row.parents)} for row in rows]
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(plain, schema=_schema()), buffer, write_page_checksum=True)
-        day = now().date().isoformat()
+        day = max(row.created_at for row in rows).astimezone(UTC).date().isoformat()
         self.store.put(f"{FOLDER}/date={day}/{name or uuid.uuid4().hex}.parquet", buffer.getvalue())
+
+    def record_transfers(self, meter: TransferMeter, *, subject: str, machine: str) -> list[Usage]:
+        """Write down what a meter has counted since the last call: a row for each store and boundary.
+
+        After an error the same call writes the same rows under the same name, so nothing is counted twice.
+        """
+        batch = meter.take()
+        if batch is None:
+            return []
+        rows = _transfers(batch, subject, machine)
+        self.record(rows, name=f"transfer-{batch.name}")
+        meter.done(batch)
+        return rows
 
     def rows(self, *, since: datetime | None = None) -> list[Usage]:
         """All rows, oldest first; with `since` only those of that moment or later. Raises IntegrityError."""
@@ -82,13 +99,46 @@ def usage(
     )
 
 
+def _transfers(batch: Batch, subject: str, machine: str) -> list[Usage]:
+    nothing = Effort(seconds=0, cpu_seconds=0, energy_wh=0, usd=0)
+    return [
+        Usage(
+            usage_id=f"{batch.name}-{number}",
+            created_at=batch.at,
+            activity="transfer",
+            subject=subject,
+            parents=(subject,),
+            machine=machine,
+            num_bytes=moved.num_bytes,
+            boundary=moved.boundary,
+            store=moved.store,
+            **nothing.model_dump() | {"usd": moved.nusd / NUSD},
+        )
+        for number, moved in enumerate(batch.moved)
+    ]
+
+
 def _schema() -> Any:
     import pyarrow as pa
 
+    return pa.schema([(name, _column(name, field.annotation)) for name, field in Usage.model_fields.items()])
+
+
+def _column(name: str, annotation: Any) -> Any:
+    """The Arrow type of a field. Raises TypeError for one that has none here."""
+    import pyarrow as pa
+
     types = {
+        str: pa.string(),
         int: pa.int64(),
         float: pa.float64(),
         datetime: pa.timestamp("us", tz="UTC"),
         tuple[str, ...]: pa.list_(pa.string()),
     }
-    return pa.schema([(name, types.get(field.annotation, pa.string())) for name, field in Usage.model_fields.items()])  # type: ignore[arg-type]
+    given = [kind for kind in get_args(annotation) if kind is not type(None)]
+    kind = given[0] if get_origin(annotation) in (Union, UnionType) and len(given) == 1 else annotation
+    if get_origin(kind) is Literal and all(isinstance(word, str) for word in get_args(kind)):
+        kind = str
+    if kind not in types:
+        raise TypeError(f"no column type for the field {name} of usage: {annotation}")
+    return types[kind]

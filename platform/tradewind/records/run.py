@@ -17,6 +17,9 @@ class RunStart(Record):
 
     run: str
     dataset: str
+    """The first of `datasets`: its tokenizer is the run's."""
+    datasets: dict[str, float] = Field(default_factory=dict)
+    """Every dataset version with its weight."""
     parameters: int
     spec: dict[str, Any]
     machine: Machine
@@ -45,6 +48,8 @@ class StepMetrics(Fact):
     grad_norm: float
     tokens_per_s: float
     cpu_seconds: float
+    data_seconds: float = 0.0
+    """Part of the step in which workers waited for data, on average."""
     heldout_loss: float | None = None
 
 
@@ -60,6 +65,8 @@ class CheckpointRecord(Record):
     cpu_seconds: float
     loss: float
     heldout_loss: float
+    certificate: str = ""
+    """What was read until here: 60 bytes in hexadecimal, see `tradewind.datasets.certificate`."""
     files: tuple[StoredFile, ...]
 
     @property

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from tradewind.records.base import Record
+from tradewind.records.place import Boundary
 
-Activity = Literal["dataset", "training", "serving"]
+Activity = Literal["dataset", "training", "serving", "transfer"]
 
 
 class Usage(Record):
@@ -22,6 +23,12 @@ class Usage(Record):
     """Tokens read: prompts for serving, training tokens for training."""
     tokens_out: int = 0
     """Tokens made: completions for serving, tokens written for a dataset."""
+    num_bytes: int = 0
+    """Bytes that a transfer moved between a store and this machine."""
+    boundary: Boundary | None = None
+    """What they crossed."""
+    store: str | None = None
+    """URL of the store that gave or took them."""
     seconds: float
     cpu_seconds: float
     energy_wh: float

@@ -16,11 +16,13 @@ class UsageRow:
     """A row of the ledger table. Datasets and training see tokens; prompts and answers are served."""
 
     activity: str
-    """`dataset`, `training`, `serving`; `total` in the last row."""
+    """`dataset`, `training`, `serving`, `transfer over <boundary>`; `total` in the last row."""
     subject: str
     requests: int
     tokens_seen: int
     tokens_served: int
+    num_bytes: int
+    """Moved between stores and machines, as far as it was metered."""
     tokens_per_s: float | None
     """None in the total, where a rate over different kinds of work means nothing, and where no time passed."""
     seconds: float
@@ -34,9 +36,14 @@ def usage_rows(usage: Iterable[Usage]) -> list[UsageRow]:
     records = list(usage)
     subjects: dict[tuple[str, str], list[Usage]] = {}
     for record in records:
-        subjects.setdefault((record.activity, record.subject), []).append(record)
+        subjects.setdefault((_activity(record), record.subject), []).append(record)
     rows = [_row(activity, subject, group) for (activity, subject), group in subjects.items()]
     return [*rows, _row("total", "", records)]
+
+
+def _activity(record: Usage) -> str:
+    """Transfers are told apart by what they crossed, which is what their price depends on."""
+    return f"{record.activity} over {record.boundary}" if record.boundary else record.activity
 
 
 def _row(activity: str, subject: str, records: Sequence[Usage]) -> UsageRow:
@@ -50,6 +57,7 @@ def _row(activity: str, subject: str, records: Sequence[Usage]) -> UsageRow:
         requests=sum(record.requests for record in records),
         tokens_seen=tokens - served,
         tokens_served=served,
+        num_bytes=sum(record.num_bytes for record in records),
         tokens_per_s=tokens / seconds if subject and seconds > 0 else None,
         seconds=seconds,
         energy_wh=sum(record.energy_wh for record in records),

@@ -100,7 +100,7 @@ def _complaint(model: type[BaseModel], where: tuple[int | str, ...], error: Any)
 
 def _unknown_key(model: type[BaseModel], where: tuple[int | str, ...]) -> str:
     *parents, wrong = (str(part) for part in where)
-    keys = list(_block(model, parents).model_fields)
+    keys = [field.alias or name for name, field in _block(model, parents).model_fields.items()]
     near = difflib.get_close_matches(wrong, keys, n=1)
     inside = f" in {'.'.join(parents)}" if parents else ""
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(keys)}"

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from tradewind.specs.base import Block, Spec
-from tradewind.specs.reference import Name
+from tradewind.specs.reference import Name, Ref
 from tradewind.units import Bytes
+
+NEW_VOCABULARY = 2048
 
 
 class TextSpec(Block):
-    """Which files are read, each file one document. `{stdlib}` stands for the folder of Python's standard library."""
+    """Which text is read, from files here or on a store. `{stdlib}` stands for the folder of Python's library.
 
-    files: tuple[str, ...] = Field(min_length=1, description="glob patterns of UTF-8 text files; ** crosses folders")
+    Files of JSON lines and Parquet hold many documents, in one column; any other file is one document.
+    """
+
+    files: tuple[str, ...] = Field(min_length=1, description="glob patterns or store URLs; ** crosses folders")
     exclude: tuple[str, ...] = Field(default=(), description="patterns of paths to leave out")
+    column: str = Field(default="text", min_length=1, description="which column of JSON lines and Parquet is the text")
     max_bytes: Bytes | None = Field(default=None, gt=0, description="stop after this much text")
+    deduplicate: Literal["exact", "none"] = Field(
+        default="exact", description="whether documents that are equal are kept once or each time"
+    )
 
 
 class TokenizerSpec(Block):
-    """A byte-level BPE tokenizer trained on the same text."""
+    """A byte-level BPE tokenizer trained on the same text, or one that there is already."""
 
-    vocabulary: int = Field(default=2048, ge=257, le=2**31, description="number of tokens, 256 bytes included")
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    vocabulary: int = Field(default=NEW_VOCABULARY, ge=257, le=2**31, description="number of tokens of a new one")
+    from_: Ref | None = Field(default=None, alias="from", description="a dataset whose tokenizer is taken")
+    file: str | None = Field(default=None, min_length=1, description="path or URL of a tokenizer.json that is taken")
+    end_of_text: str | None = Field(default=None, min_length=1, description="the token of `file` that ends a document")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        taken = [word for word, value in (("from", self.from_), ("file", self.file)) if value is not None]
+        if len(taken) == 2:
+            raise ValueError("give `from` or `file`, not both")
+        if taken and self.vocabulary != NEW_VOCABULARY:
+            raise ValueError(f"vocabulary is that of a new tokenizer; leave it out where `{taken[0]}` names one")
+        if self.end_of_text is not None and self.file is None:
+            raise ValueError("end_of_text goes with `file`; other tokenizers know theirs")
+        return self
 
 
 class DatasetSpec(Spec):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from tradewind.specs.base import Block, Spec
 from tradewind.specs.reference import Name, Ref
@@ -38,6 +38,15 @@ class BatchSpec(Block):
     tokens_per_sequence: int = Field(default=128, ge=2, description="context length")
 
 
+class OrderSpec(Block):
+    """In which order the data is read. Both belong to the order: a run that goes on keeps them."""
+
+    window: int = Field(default=4, ge=1, description="shards shuffled together; more mixes better and needs more cache")
+    lanes: int = Field(
+        default=1, ge=1, le=4096, description="parts that nodes can share out among them, each reading its own shards"
+    )
+
+
 class OptimizerSpec(Block):
     """AdamW with linear warm-up and a linear decay to zero over the steps or the time, whichever is used up first."""
 
@@ -53,8 +62,12 @@ class TrainSpec(Spec):
 
     name: Name
     dataset: Ref
+    mix: dict[Ref, PositiveFloat] = Field(
+        default={}, description="other datasets mixed in, with their weights beside the 1 of `dataset`"
+    )
     model: ModelSpec = ModelSpec()
     batch: BatchSpec = BatchSpec()
+    order: OrderSpec = OrderSpec()
     optimizer: OptimizerSpec = OptimizerSpec()
     max_steps: int = Field(default=1000, ge=1, description="optimizer steps, at most")
     max_time_s: Seconds | None = Field(default=None, gt=0, description="training time, at most, start-up left out")

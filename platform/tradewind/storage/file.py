@@ -28,7 +28,7 @@ def _folder(url: str) -> Path:
     return Path(unquote(parts.path))
 
 
-def _open_native(url: str) -> Any:
+def _open_native(url: str, _max_retries: int = 0) -> Any:
     from obstore.store import LocalStore
 
     return LocalStore(_folder(url), mkdir=True)

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from tradewind.errors import ConflictError, NotFoundError
 from tradewind.records import Record
+from tradewind.storage.probe import require_exclusive_create
 from tradewind.storage.store import Store
 
 R = TypeVar("R", bound=Record)
@@ -53,8 +54,9 @@ class RecordLog(Generic[R]):
     def append(self, make: Callable[[int, str], R]) -> R:
         """Write `make(number, writer)` under the next free number, where `writer` is unique to this call.
 
-        Raises ConflictError after many lost races in a row.
+        Raises ConflictError after many lost races in a row, SpecError for a store that is not made for racing writers.
         """
+        require_exclusive_create(self.store)
         writer = uuid.uuid4().hex
         number = (self.numbers() or [0])[-1]
         for attempt in range(ATTEMPTS):

@@ -15,7 +15,7 @@ def open_store(url: str) -> ObjectStore:
     return ObjectStore(f"{url.rstrip('/')}#{os.getpid()}" if "#" not in url else url, _open_native)
 
 
-def _open_native(url: str) -> Any:
+def _open_native(url: str, _max_retries: int = 0) -> Any:
     from obstore.store import MemoryStore
 
     if url.rpartition("#")[2] != str(os.getpid()):

@@ -8,41 +8,31 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
-from tradewind.errors import AuthError, SpecError
-from tradewind.storage.object_store import ObjectStore
+from tradewind.errors import AuthError
+from tradewind.storage.address import parse_address
+from tradewind.storage.object_store import ObjectStore, connection_options
 
 ENVIRONMENT_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+HINT = "set AWS_ACCESS_KEY_ID or use a profile"
 
 
 def open_store(url: str) -> ObjectStore:
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise SpecError("an s3 URL holds no credentials", hint="set AWS_ACCESS_KEY_ID or use a profile")
-    if not parts.netloc:
-        raise SpecError(f"{url!r} names no bucket", hint="write s3://bucket/prefix")
-    return ObjectStore(f"s3://{parts.netloc}{parts.path.rstrip('/')}", _open_native)
+    return ObjectStore(parse_address(url, hint=HINT).url, _open_native, is_remote=True)
 
 
-def _open_native(url: str) -> Any:
+def _open_native(url: str, max_retries: int = 0) -> Any:
     from obstore.store import S3Store
 
-    parts = urlsplit(url)
+    address = parse_address(url, hint=HINT)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     where: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
     return S3Store(
-        parts.netloc,
-        prefix=parts.path.strip("/") or None,
+        address.place,
+        prefix=address.prefix or None,
         credential_provider=_credentials(),
-        client_options={
-            "allow_http": (endpoint or "").startswith("http://"),
-            "connect_timeout": timedelta(seconds=5),
-            "timeout": timedelta(minutes=5),
-        },
-        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
+        **connection_options(endpoint, max_retries),
         **where,
     )
 

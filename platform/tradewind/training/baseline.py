@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tradewind.datasets import Batches, Dataset
+from tradewind.datasets import Dataset, Samples
 from tradewind.datasets.order import Indices
 from tradewind.errors import SpecError
 
@@ -47,12 +47,12 @@ def bigram_loss(dataset: Dataset, *, tokens_per_sequence: int) -> float | None:
 
     None when the vocabulary is too large for a table.
     """
-    vocabulary = dataset.record.tokenizer.vocabulary
+    vocabulary = dataset.tokenizer_file.vocabulary
     if vocabulary > LARGEST_VOCABULARY:
         return None
     bigram = Bigram(vocabulary)
     for shard in dataset.shards("train"):
         for start in range(0, len(shard), PAIRS_AT_ONCE):
             bigram.count(shard[start : start + PAIRS_AT_ONCE + 1].astype(np.int64))
-    heldout = Batches(dataset, "heldout", sequences=1, tokens_per_sequence=tokens_per_sequence, seed=0)
-    return bigram.loss(heldout.samples(np.arange(heldout.size)))
+    heldout = Samples(dataset, "heldout", width=tokens_per_sequence + 1)
+    return bigram.loss(heldout.read(np.arange(heldout.size)).astype(np.int64))

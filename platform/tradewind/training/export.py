@@ -15,7 +15,7 @@ def hugging_face_files(
     store: Store, record: CheckpointRecord, shape: ModelShape, dataset: Dataset, *, card: str
 ) -> dict[str, bytes]:
     """File names and contents. `transformers` loads them without tradewind. Raises IntegrityError for damaged parts."""
-    end_of_text = dataset.record.tokenizer.end_of_text
+    end_of_text = dataset.tokenizer_file.end_of_text
     end_id = dataset.tokenizer().token_to_id(end_of_text)
     tokens = {"bos_token_id": end_id, "eos_token_id": end_id}
     tokenizer_config = {

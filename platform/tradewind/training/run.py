@@ -175,6 +175,12 @@ class Run:
             parents=(start.id,),
         )
 
+    def restarts(self) -> int:
+        """How often its workers were started again."""
+        reader = MetricsReader(self.files)
+        reader.new()
+        return max(0, len(reader.attempts) - 1)
+
     def _raise_unless_finished(self) -> None:
         end = self.end
         if end is None:

@@ -12,13 +12,13 @@ from importlib import metadata
 from typing import Any
 
 from tradewind.clusters import RaySession, is_local, this_machine, this_process
-from tradewind.datasets import Batches, Dataset, Datasets
 from tradewind.errors import ConflictError, RunError, TradewindError
 from tradewind.families import ModelShape, family
 from tradewind.records import RunStart, now
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store
 from tradewind.training.baseline import bigram_loss
+from tradewind.training.data import TrainingData, check_small, newest_versions, open_data
 from tradewind.training.memory import check_memory
 from tradewind.training.run import Run, RunFiles
 from tradewind.training.worker import Job, train
@@ -26,63 +26,60 @@ from tradewind.training.worker import Job, train
 LIBRARIES = ("ray", "torch", "numpy", "tokenizers", "tradewind")
 
 
-def prepare(store: Store, spec: TrainSpec) -> tuple[Dataset, ModelShape]:
+def prepare(store: Store, spec: TrainSpec) -> tuple[TrainingData, ModelShape]:
     """What a spec means in this workspace, checked.
 
     Raises NotFoundError, IntegrityError, CapacityError, or SpecError for text that is too short for one sequence.
     """
-    dataset = Datasets(store).get(spec.dataset)
-    shape = family(spec.model.family).shape(
-        spec.model, vocabulary=dataset.record.tokenizer.vocabulary, context=spec.batch.tokens_per_sequence
-    )
+    data = open_data(store, spec, newest_versions(store, spec))
+    vocabulary = data.datasets[0].tokenizer_file.vocabulary
+    shape = family(spec.model.family).shape(spec.model, vocabulary=vocabulary, context=spec.batch.tokens_per_sequence)
     if is_local():
         check_memory(spec, shape, parameters=family(shape.family).parameters(shape))
-    for split in dataset.record.splits:  # reads and verifies every shard
-        Batches(
-            dataset,
-            split,
-            sequences=spec.batch.sequences,
-            tokens_per_sequence=spec.batch.tokens_per_sequence,
-            seed=spec.seed,
-        )
-    return dataset, shape
+    check_small(data)
+    return data, shape
 
 
-def start(store: Store, spec: TrainSpec, session: RaySession, dataset: Dataset, shape: ModelShape) -> Run:
+def start(store: Store, spec: TrainSpec, session: RaySession, data: TrainingData, shape: ModelShape) -> Run:
     """Begin a run and return at once; `Run.wait` follows it."""
-    run = _begin(store, spec, dataset, shape)
-    job = Job(run=run, spec=spec, shape=shape, dataset=dataset.reference, store=store)
-    thread = threading.Thread(target=_drive, args=(job, session, dataset), name=run, daemon=True)
+    run, datasets = _begin(store, spec, data, shape)
+    job = Job(run=run, spec=spec, shape=shape, datasets=datasets, store=store)
+    thread = threading.Thread(target=_drive, args=(job, session, data), name=run, daemon=True)
     thread.start()
     return Run(store, run, thread)
 
 
-def _begin(store: Store, spec: TrainSpec, dataset: Dataset, shape: ModelShape) -> str:
+def _begin(store: Store, spec: TrainSpec, data: TrainingData, shape: ModelShape) -> tuple[str, dict[str, float]]:
     """Write the first record of a run. Its name ends with the second it began in; of two in one second one waits."""
+    weights = data.batches.mixture.weights
+    datasets = {dataset.reference: float(weight) for dataset, weight in zip(data.datasets, weights, strict=True)}
     while True:
         began = now()
         record = RunStart(
             run=f"{spec.name}-{began:%Y%m%d-%H%M%S}",
             created_at=began,
-            dataset=dataset.reference,
+            dataset=data.datasets[0].reference,
+            datasets=datasets,
             parameters=family(shape.family).parameters(shape),
             spec=spec.model_dump(mode="json"),
             machine=this_machine(),
             process=this_process(),
             versions={library: metadata.version(library) for library in LIBRARIES},
-            parents=(dataset.record.id,),
+            parents=tuple(dataset.record.id for dataset in data.datasets),
         )
         try:
             store.create(RunFiles(store, record.run).key("run.json"), record.to_json())
-            return record.run
+            return record.run, datasets
         except ConflictError:
             time.sleep(1.0 - began.microsecond / 1e6)
 
 
-def _drive(job: Job, session: RaySession, dataset: Dataset) -> None:
+def _drive(job: Job, session: RaySession, data: TrainingData) -> None:
     """Run Ray Train to its end, whatever that is, and write the end down."""
     try:
-        baseline = bigram_loss(dataset, tokens_per_sequence=job.spec.batch.tokens_per_sequence)
+        baseline = None
+        if len(data.datasets) == 1:  # of a mixture, no one dataset's counts are a fair baseline
+            baseline = bigram_loss(data.datasets[0], tokens_per_sequence=job.spec.batch.tokens_per_sequence)
         _fit(job, session)
         Run(job.store, job.run).finish("finished", bigram_loss=baseline)
     except Exception as exc:  # noqa: BLE001 - the end of the thread: the failure becomes a record, which `wait` raises

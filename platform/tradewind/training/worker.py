@@ -1,8 +1,9 @@
 """The training loop, from top to bottom. Every rank runs it; a process group is all that it needs, Ray or not.
 
-A step reads the ranks' parts of one global batch, so the data does not depend on how many ranks there are. Time and
-losses are summed over the ranks in one small collective a step, so all ranks take the same decisions. State is written
-to the workspace by `checkpoint.py`; a rank group that starts anew goes on from the newest whole checkpoint it finds.
+A step reads the ranks' parts of one global batch, so the data does not depend on how many ranks there are. Time, losses
+and digests of what was read are summed over the ranks in one small collective a step: all ranks take the same
+decisions, and a checkpoint can prove which samples the run has seen. State is written to the workspace by
+`checkpoint.py`; a rank group that starts anew goes on from the newest whole checkpoint it finds.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.utils import clip_grad_norm_
 
-from tradewind.datasets import Batches, Datasets
+from tradewind.datasets import Batches, Certificate, Reader, Samples
+from tradewind.datasets.order import Words
 from tradewind.errors import RunError
 from tradewind.families import ModelShape
 from tradewind.records import CheckpointRecord, StepMetrics
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store
 from tradewind.training import checkpoint
+from tradewind.training.data import TrainingData, open_data
 from tradewind.training.metrics import MetricsWriter
 from tradewind.training.model import Decoder
 from tradewind.training.run import RunFiles
@@ -47,7 +50,8 @@ class Job:
     run: str
     spec: TrainSpec
     shape: ModelShape
-    dataset: str
+    datasets: dict[str, float]
+    """Versions with their weights."""
     store: Store
 
 
@@ -59,6 +63,7 @@ class Progress:
     tokens: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    data_seconds: float = 0.0
     loss: float = float("nan")
     attempt: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
@@ -67,25 +72,28 @@ def train(job: Job) -> None:
     """Train until the steps or the time of the spec are used up. Needs an initialized process group."""
     spec = job.spec
     rank, world = dist.get_rank(), dist.get_world_size()
-    dataset = Datasets(job.store).get(job.dataset)
-    sizes = {"sequences": spec.batch.sequences, "tokens_per_sequence": spec.batch.tokens_per_sequence}
-    batches = Batches(dataset, "train", **sizes, seed=spec.seed)
-    heldout = Batches(dataset, "heldout", **sizes, seed=spec.seed)
+    data = open_data(job.store, spec, job.datasets)
     model = build(job.shape, seed=spec.seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=0.0, betas=spec.optimizer.betas, weight_decay=spec.optimizer.weight_decay
     )
-    progress = resume(job, model, optimizer)
+    progress, certificate = resume(job, model, optimizer, data.batches)
+    reader = Reader(data.batches, rank=rank, world=world, start=certificate.samples)
     clock = Clock(progress)
     checkpointed_at = progress.seconds
 
-    with MetricsWriter(RunFiles(job.store, job.run), writes=rank == 0) as metrics:
+    with (
+        MetricsWriter(RunFiles(job.store, job.run), writes=rank == 0) as metrics,
+        contextlib.closing(iter(reader)) as batches,
+    ):
         while not finished(spec, progress):
             learning_rate = schedule(spec, progress)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            batch = torch.from_numpy(batches.at(progress.step, rank=rank, world=world))
-            loss = cross_entropy(model, batch) / (spec.batch.sequences * spec.batch.tokens_per_sequence)
+            with clock.waiting():
+                batch = next(batches)
+            tokens = torch.from_numpy(batch.tokens).to(torch.int64)
+            loss = cross_entropy(model, tokens) / (spec.batch.sequences * spec.batch.tokens_per_sequence)
             (loss * world).backward()  # type: ignore[no-untyped-call] # FSDP averages over the ranks; the loss is a sum over them
             norm = clip_grad_norm_(model.parameters(), spec.optimizer.clip_norm)
             optimizer.step()
@@ -93,14 +101,15 @@ def train(job: Job) -> None:
 
             progress.step += 1
             progress.tokens += spec.batch.sequences * spec.batch.tokens_per_sequence
-            step_s = clock.agree(progress, loss.item())
+            step_s, digest = clock.agree(progress, loss.item(), batch.digest)
+            certificate.add(batch.rows, digest)
             if not math.isfinite(progress.loss):
                 raise RunError(f"the loss is {progress.loss} at step {progress.step}", hint="try a lower learning_rate")
             heldout_loss = None
             if progress.seconds - checkpointed_at >= spec.checkpoint_every_s or finished(spec, progress):
                 with clock.stopped():
-                    heldout_loss = evaluate(model, heldout, rank=rank, world=world)
-                    save(job, model, optimizer, progress, heldout_loss)
+                    heldout_loss = evaluate(model, data, rank=rank, world=world)
+                    save(job, model, optimizer, progress, certificate, heldout_loss)
                 checkpointed_at = progress.seconds
             metrics.write(
                 StepMetrics(
@@ -113,6 +122,7 @@ def train(job: Job) -> None:
                     grad_norm=scalar(norm),
                     tokens_per_s=spec.batch.sequences * spec.batch.tokens_per_sequence / step_s,
                     cpu_seconds=progress.cpu_seconds,
+                    data_seconds=progress.data_seconds,
                     heldout_loss=heldout_loss,
                 )
             )
@@ -157,36 +167,60 @@ def finished(spec: TrainSpec, progress: Progress) -> bool:
 
 
 @torch.no_grad()
-def evaluate(model: Decoder, heldout: Batches, *, rank: int, world: int) -> float:
+def evaluate(model: Decoder, data: TrainingData, *, rank: int, world: int) -> float:
     """Mean loss over every held-out sample, in nats a token. All ranks call the model equally often."""
     total, count = 0.0, 0
-    for start in range(0, heldout.size, heldout.sequences):
-        end = min(start + heldout.sequences, heldout.size)
-        mine = np.arange(start + (end - start) * rank // world, start + (end - start) * (rank + 1) // world)
-        rows = torch.from_numpy(heldout.samples(mine if len(mine) else np.array([start])))
+    for samples, some in heldout_batches(data):
+        mine = some[len(some) * rank // world : len(some) * (rank + 1) // world]
+        rows = torch.from_numpy(samples.read(mine if mine else some[:1])).to(torch.int64)
         loss = cross_entropy(model, rows).item()
-        total += loss if len(mine) else 0.0
+        total += loss if mine else 0.0
         count += len(mine) * (rows.shape[1] - 1)
     summed = torch.tensor([total, count], dtype=torch.float64)
     dist.all_reduce(summed)
     return (summed[0] / summed[1]).item()
 
 
-def resume(job: Job, model: Decoder, optimizer: torch.optim.Optimizer) -> Progress:
-    """Load the newest checkpoint, when there is one, and say where the run stands."""
+def heldout_batches(data: TrainingData) -> Iterator[tuple[Samples, range]]:
+    """Every held-out sample once, as numbers of samples, as many together as are trained on in a step."""
+    at_once = data.batches.sequences
+    for samples in data.heldout:
+        for start in range(0, samples.size, at_once):
+            yield samples, range(start, min(start + at_once, samples.size))
+
+
+def resume(
+    job: Job, model: Decoder, optimizer: torch.optim.Optimizer, batches: Batches
+) -> tuple[Progress, Certificate]:
+    """Load the newest checkpoint, when there is one, and say where the run stands and what it has read."""
     newest: list[Any] = [None, None]
     if dist.get_rank() == 0:
         newest = [next(reversed(RunFiles(job.store, job.run).checkpoints()), None), uuid.uuid4().hex[:8]]
     dist.broadcast_object_list(newest)
     record, attempt = cast("tuple[CheckpointRecord | None, str]", tuple(newest))
     if record is None:
-        return Progress(attempt=attempt)
+        return Progress(attempt=attempt), Certificate.start(batches)
     with unsharded_state(model, optimizer) as state:
         checkpoint.load(job.store, record, state)
-    return Progress(record.step, record.tokens, record.seconds, record.cpu_seconds, record.loss, attempt)
+    progress = Progress(
+        step=record.step,
+        tokens=record.tokens,
+        seconds=record.seconds,
+        cpu_seconds=record.cpu_seconds,
+        loss=record.loss,
+        attempt=attempt,
+    )
+    return progress, Certificate.from_bytes(bytes.fromhex(record.certificate), batches)
 
 
-def save(job: Job, model: Decoder, optimizer: torch.optim.Optimizer, progress: Progress, heldout_loss: float) -> None:
+def save(
+    job: Job,
+    model: Decoder,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    certificate: Certificate,
+    heldout_loss: float,
+) -> None:
     """Write the parts of all ranks, then, by rank 0, the record that makes the checkpoint exist."""
     files = RunFiles(job.store, job.run)
     weights, moments = get_state_dict(model, optimizer)
@@ -203,6 +237,7 @@ def save(job: Job, model: Decoder, optimizer: torch.optim.Optimizer, progress: P
             cpu_seconds=progress.cpu_seconds,
             loss=progress.loss,
             heldout_loss=heldout_loss,
+            certificate=certificate.to_bytes().hex(),
             files=parts,
             parents=(f"run:{job.run}",),
         )
@@ -225,6 +260,14 @@ class Clock:
         self._wall = time.monotonic() - progress.seconds
         self._cpu = time.process_time()
         self._cpu_before = progress.cpu_seconds
+        self._waited = 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Measure the block as time spent waiting for data."""
+        began = time.monotonic()
+        yield
+        self._waited = time.monotonic() - began
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
@@ -233,17 +276,32 @@ class Clock:
         yield
         self._wall += time.monotonic() - began
 
-    def agree(self, progress: Progress, loss: float) -> float:
-        """Set seconds, processor seconds and loss of the step just made. Returns the seconds it took."""
-        mine = [time.monotonic() - self._wall, time.process_time() - self._cpu, loss]
+    def agree(self, progress: Progress, loss: float, digest: Words) -> tuple[float, Words]:
+        """Set times and loss of the step just made. Returns the seconds it took and the digest of all ranks."""
+        mine = [time.monotonic() - self._wall, time.process_time() - self._cpu, self._waited, loss, *halves(digest)]
         summed = torch.tensor(mine, dtype=torch.float64)
         dist.all_reduce(summed)
-        seconds = summed[0].item() / dist.get_world_size()
-        took = max(1e-9, seconds - progress.seconds)
-        progress.seconds = seconds
-        progress.cpu_seconds = self._cpu_before + summed[1].item()
-        progress.loss = summed[2].item()
-        return took
+        seconds, cpu_seconds, waited, loss, *parts = summed.tolist()
+        world = dist.get_world_size()
+        took = max(1e-9, seconds / world - progress.seconds)
+        progress.seconds = seconds / world
+        progress.cpu_seconds = self._cpu_before + cpu_seconds
+        progress.data_seconds = waited / world
+        progress.loss = loss
+        return took, whole(parts)
+
+
+def halves(words: Words) -> list[float]:
+    """Words of 64 bits as twice as many numbers of 32, whose sums over up to 2²¹ ranks float64 holds exactly."""
+    return [float(part) for word in words.tolist() for part in (word >> 32, word & 0xFFFFFFFF)]
+
+
+def whole(parts: list[float]) -> Words:
+    """The words of summed halves, modulo 2⁶⁴."""
+    words = [
+        (int(high) << 32) + int(low) & 0xFFFFFFFFFFFFFFFF for high, low in zip(parts[::2], parts[1::2], strict=True)
+    ]
+    return np.array(words, dtype=np.uint64)
 
 
 def scalar(value: Tensor) -> float:

@@ -1,0 +1,20 @@
+"""`TRADEWIND_SINGLE_WRITER=1`: a person's word that one process at a time writes to a store.
+
+It opens stores that cannot refuse a second writer. There, a create looks first and then writes.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tradewind.errors import SpecError
+
+VARIABLE = "TRADEWIND_SINGLE_WRITER"
+
+
+def is_single_writer() -> bool:
+    """Raises SpecError for a value other than 0 and 1."""
+    value = os.environ.get(VARIABLE, "")
+    if value not in ("", "0", "1"):
+        raise SpecError(f"{VARIABLE} is {value!r}", hint="set it to 1, or not at all")
+    return value == "1"
