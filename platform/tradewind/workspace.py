@@ -18,9 +18,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from tradewind.clusters import RaySession, connect, is_gone, this_machine, this_process
-from tradewind.datasets import Dataset, Datasets
+from tradewind.datasets import Batches, Dataset, Datasets, Reader, Samples
 from tradewind.datasets.budget import EgressBudget
 from tradewind.datasets.corpus import Connect
+from tradewind.datasets.order import WINDOW
 from tradewind.datasets.pipeline import Where
 from tradewind.errors import NotFoundError, SpecError
 from tradewind.families import family
@@ -178,6 +179,36 @@ class WorkspaceDatasets(Datasets):
         row = usage("dataset", dataset.record.id, self.machine, meter.read(), tokens_out=dataset.record.tokens)
         self.ledger.record([row])
         return dataset
+
+    def read(
+        self,
+        *references: str,
+        sequences: int,
+        tokens_per_sequence: int,
+        split: str = "train",
+        weights: Sequence[float] | None = None,
+        seed: int = 0,
+        epochs: int | None = None,
+        window: int = WINDOW,
+        lanes: int = 1,
+        rank: int = 0,
+        world: int = 1,
+    ) -> Reader:
+        """Shuffled batches of one or several datasets, as a training run would read them.
+
+        Each batch has `sequences` rows of `tokens_per_sequence` + 1 tokens, so that inputs and targets are one apart.
+        What the bytes cost is in the ledger when an iteration ends.
+        """
+        datasets = [self.get(reference) for reference in references]
+        sources = [Samples(dataset, split, width=tokens_per_sequence + 1) for dataset in datasets]
+        batches = Batches(sources, sequences=sequences, seed=seed, weights=weights, window=window, lanes=lanes)
+        return Reader(
+            batches, rank=rank, world=world, epochs=epochs, when_closed=lambda: self._record_transfers(datasets)
+        )
+
+    def _record_transfers(self, datasets: Sequence[Dataset]) -> None:
+        for dataset in datasets:
+            self.ledger.record_transfers(dataset.origin.meter, subject=dataset.record.id, machine=self.machine.host)
 
     def replicate(self, reference: str, *urls: str, places: Sequence[str] = ()) -> list[DatasetCopy]:
         """Copy a version to other stores, from where reads are cheapest; the same call goes on where one was cut short.

@@ -188,10 +188,9 @@ class TestFailOver:
 
     def test_when_all_fail_each_is_named_with_its_cause(self, tmp_path: Path) -> None:
         harbours, file, sources = fleet(NEAR, FAR, ABROAD)
-        for one, error in zip(
-            harbours, (IntegrityError("it is lost"), StorageError("503", hint="wait"), AuthError("no"))
-        ):
-            one.fails = error
+        harbours[0].fails = IntegrityError("it is lost")
+        harbours[1].fails = StorageError("503", hint="wait")
+        harbours[2].fails = AuthError("no")
         with pytest.raises(StorageError) as caught:
             download(Replicas(sources), file, tmp_path)
         message = caught.value.message
@@ -434,7 +433,7 @@ def test_travels_to_another_process_as_what_it_was_made_of(tmp_path: Path) -> No
 
 
 def test_many_threads_read_at_once(tmp_path: Path) -> None:
-    harbours, file, sources = fleet(NEAR, FAR)
+    _, file, sources = fleet(NEAR, FAR)
     origin = Replicas(sources)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: download(origin, file, tmp_path), range(100)))

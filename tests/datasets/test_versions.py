@@ -365,7 +365,7 @@ class TestTimeTravel:
     def test_time_needs_a_zone_and_a_version_none(self, store: Store) -> None:
         commit(store, 1)
         for reference, at in (("tide", datetime(2026, 1, 1)), ("tide@1", datetime.now(UTC))):
-            with pytest.raises(SpecError, match="'tide.*' at 20") as caught:
+            with pytest.raises(SpecError, match=r"'tide.*' at 20") as caught:
                 Datasets(store).get(reference, at=at)
             assert "give a name or a tag" in str(caught.value.hint)
 

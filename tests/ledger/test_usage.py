@@ -11,13 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tradewind.errors import IntegrityError
+from tradewind.errors import IntegrityError, StorageError
 from tradewind.ledger import Ledger, effort, usage
 from tradewind.records import Machine, Usage
-from tradewind.storage import open_store
+from tradewind.storage import Store, open_store
+from tradewind.storage.tariffs import Tariff
+from tradewind.storage.transfer import TransferMeter
 
 MACHINE = Machine(host="quay", processor="Xeon", num_cpus=4, memory_bytes=16_000_000_000, usd_per_hour=0.36)
 MODULE = importlib.import_module("tradewind.ledger.usage")  # `tradewind.ledger.usage` is the function
+FAR = Tariff("internet", 0.09, "list", "2026")
 NOON = datetime(2025, 3, 4, 12, 0, tzinfo=UTC)
 
 
@@ -31,13 +34,11 @@ def row(subject: str = "run:first", *, at: datetime = NOON) -> Usage:
     return made.model_copy(update={"created_at": at})
 
 
-def record_on(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, *moments: datetime) -> list[Usage]:
-    """Rows of some moments, each written at its moment."""
+def record_on(ledger: Ledger, *moments: datetime) -> list[Usage]:
+    """Rows of some moments, each written by itself."""
     rows = [row(f"run:{number}", at=moment) for number, moment in enumerate(moments)]
     for one in rows:
-        with monkeypatch.context() as patch:
-            patch.setattr(MODULE, "now", lambda one=one: one.created_at)
-            ledger.record([one])
+        ledger.record([one])
     return rows
 
 
@@ -74,6 +75,9 @@ def test_rows_come_back_with_every_field(ledger: Ledger) -> None:
         energy_wh=1e-9,
         energy_basis="measured",
         usd=0.0,
+        num_bytes=2**50,
+        boundary="internet",
+        store="s3://harbour/prefix",
     )
     assert set(full.model_dump(exclude_defaults=True)) | {"usd"} == set(Usage.model_fields)
     ledger.record([full])
@@ -95,42 +99,49 @@ def test_nothing_to_record_writes_nothing(ledger: Ledger) -> None:
     assert ledger.rows() == []
 
 
-def test_since_gives_rows_of_that_moment_and_later(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_since_gives_rows_of_that_moment_and_later(ledger: Ledger) -> None:
     days = [NOON + timedelta(days=day) for day in (0, 1, 2, 30, 365)]
-    rows = record_on(ledger, monkeypatch, *days)
+    rows = record_on(ledger, *days)
     for first, moment in enumerate(days):
         assert ledger.rows(since=moment) == rows[first:]
         assert ledger.rows(since=moment + timedelta(microseconds=1)) == rows[first + 1 :]
 
 
-def test_days_before_since_are_not_even_read(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = record_on(ledger, monkeypatch, NOON, NOON + timedelta(days=1))
+def test_days_before_since_are_not_even_read(ledger: Ledger) -> None:
+    rows = record_on(ledger, NOON, NOON + timedelta(days=1))
     old = next(key for key in keys(ledger) if "date=2025-03-04" in key)
     ledger.store.put(old, b"damaged")
     assert ledger.rows(since=NOON + timedelta(days=1)) == rows[1:]
 
 
 @pytest.mark.parametrize("hours", [-11, -5, 9, 14])
-def test_since_may_be_of_any_time_zone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+def test_since_may_be_of_any_time_zone(ledger: Ledger, hours: int) -> None:
     moments = [NOON + timedelta(hours=hour) for hour in range(0, 48, 5)]
-    rows = record_on(ledger, monkeypatch, *moments)
+    rows = record_on(ledger, *moments)
     for first, moment in enumerate(moments):
         assert ledger.rows(since=moment.astimezone(timezone(timedelta(hours=hours)))) == rows[first:]
 
 
-def test_since_without_a_time_zone_is_local_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = record_on(ledger, monkeypatch, NOON, NOON + timedelta(hours=1))
+def test_since_without_a_time_zone_is_local_time(ledger: Ledger) -> None:
+    rows = record_on(ledger, NOON, NOON + timedelta(hours=1))
     local = (NOON + timedelta(minutes=30)).astimezone().replace(tzinfo=None)
     assert ledger.rows(since=local) == rows[1:]
 
 
-def test_row_that_is_written_after_midnight_is_found_by_its_own_time(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_row_is_found_by_its_own_time_whenever_it_is_written(ledger: Ledger) -> None:
     late = row(at=datetime(2025, 3, 4, 23, 59, 59, tzinfo=UTC))
-    monkeypatch.setattr(MODULE, "now", lambda: datetime(2025, 3, 5, tzinfo=UTC))
-    ledger.record([late])
-    assert ledger.rows(since=late.created_at) == [late]
+    early = row(at=datetime(2025, 3, 5, 0, 0, 1, tzinfo=UTC))
+    ledger.record([early, late])
+    assert ledger.rows(since=late.created_at) == [late, early]
+    assert ledger.rows(since=early.created_at) == [early]
+
+
+def test_named_rows_are_there_once_however_late_they_come_again(ledger: Ledger) -> None:
+    """Also on another day: the object's name follows from the rows alone."""
+    rows = [row(at=NOON), row(at=NOON + timedelta(days=1))]
+    for _ in range(3):
+        ledger.record(rows, name="batch-1")
+    assert ledger.rows() == rows
 
 
 def test_concurrent_writers_lose_nothing(ledger: Ledger) -> None:
@@ -192,3 +203,65 @@ def test_column_that_an_older_program_did_not_write_has_its_default(ledger: Ledg
     pq.write_table(pa.Table.from_pylist([plain | {"of_a_newer_program": 1}]), buffer)
     ledger.store.put("ledger/usage/date=2025-03-04/other.parquet", buffer.getvalue())
     assert ledger.rows() == [full]
+
+
+def test_rows_of_before_there_were_transfers_still_read(ledger: Ledger) -> None:
+    full = row()
+    plain = {**full.model_dump(), "parents": list(full.parents)}
+    for name in ("num_bytes", "boundary", "store"):
+        del plain[name]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([plain]), buffer)
+    ledger.store.put("ledger/usage/date=2025-03-04/old.parquet", buffer.getvalue())
+    (read,) = ledger.rows()
+    assert read == full
+    assert (read.num_bytes, read.boundary, read.store) == (0, None, None)
+
+
+@pytest.mark.parametrize("annotation", [dict[str, str], bytes, int | str, list[str], object])
+def test_field_without_a_column_type_is_refused(annotation: object) -> None:
+    with pytest.raises(TypeError, match="no column type for the field cargo"):
+        MODULE._column("cargo", annotation)
+
+
+def metered(*counts: tuple[str, int]) -> TransferMeter:
+    meter = TransferMeter()
+    for store, num_bytes in counts:
+        meter.count(store, FAR, num_bytes)
+    return meter
+
+
+def test_transfers_become_a_row_for_each_store_with_bytes_and_dollars(ledger: Ledger) -> None:
+    meter = metered(("s3://a", 10**9), ("gs://b", 5), ("s3://a", 10**9))
+    rows = ledger.record_transfers(meter, subject="dataset:tides@1", machine="quay")
+    assert ledger.rows() == rows
+    assert [(one.store, one.num_bytes, one.boundary) for one in rows] == [
+        ("gs://b", 5, "internet"),
+        ("s3://a", 2 * 10**9, "internet"),
+    ]
+    assert rows[1].usd == pytest.approx(0.18)
+    assert (rows[1].activity, rows[1].subject, rows[1].machine) == ("transfer", "dataset:tides@1", "quay")
+    assert ledger.record_transfers(meter, subject="dataset:tides@1", machine="quay") == []
+    assert len(ledger.rows()) == 2
+
+
+def test_transfers_are_counted_once_when_a_write_fails_before_or_after_it_was_done(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = metered(("s3://a", 7))
+    put = type(ledger.store).put
+    for does_it in (False, True):
+
+        def failing(self: Store, key: str, data: bytes | Path, does_it: bool = does_it) -> None:
+            if does_it:
+                put(self, key, data)
+            raise StorageError("the line is cut")
+
+        monkeypatch.setattr(type(ledger.store), "put", failing)
+        with pytest.raises(StorageError):
+            ledger.record_transfers(meter, subject="dataset:tides@1", machine="quay")
+        meter.count("s3://a", FAR, 1)
+    monkeypatch.setattr(type(ledger.store), "put", put)
+    ledger.record_transfers(meter, subject="dataset:tides@1", machine="quay")
+    ledger.record_transfers(meter, subject="dataset:tides@1", machine="quay")
+    assert sorted(one.num_bytes for one in ledger.rows()) == [2, 7]

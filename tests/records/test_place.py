@@ -16,7 +16,9 @@ def test_place_is_read_as_it_is_written(place: Place) -> None:
     assert Place.parse("" if place == UNKNOWN else str(place)) == place
 
 
-@pytest.mark.parametrize("text", ["aws/", "/us-east-1", "aws//a", "aws/b/c/d", "AWS/us-east-1", "aws/us east", "-a", " "])
+@pytest.mark.parametrize(
+    "text", ["aws/", "/us-east-1", "aws//a", "aws/b/c/d", "AWS/us-east-1", "aws/us east", "-a", " "]
+)
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="is not a place"):
         Place.parse(text)
@@ -54,5 +56,7 @@ def test_nothing_is_crossed_to_a_folder(place: Place) -> None:
 
 
 def test_copy_reads_back_with_its_place() -> None:
-    copy = DatasetCopy(name="a", url="s3://b", place=Place.parse("aws/eu-west-1"), versions=(1, 2), change=1, writer="w")
+    copy = DatasetCopy(
+        name="a", url="s3://b", place=Place.parse("aws/eu-west-1"), versions=(1, 2), change=1, writer="w"
+    )
     assert DatasetCopy.from_json(copy.to_json(), where="here") == copy

@@ -32,6 +32,19 @@ def test_work_that_took_no_time_has_no_rate(story: Story) -> None:
     assert usage_rows([story.usage[0].model_copy(update={"seconds": 0.0})])[0].tokens_per_s is None
 
 
+def test_transfers_are_told_apart_by_what_they_crossed(story: Story) -> None:
+    moved = [
+        story.usage[0].model_copy(update={"activity": "transfer", "boundary": crossed, "num_bytes": size, "usd": usd})
+        for crossed, size, usd in (("internet", 10, 1.0), ("region", 20, 0.0), ("internet", 30, 3.0))
+    ]
+    rows = usage_rows(moved)
+    assert [(row.activity, row.num_bytes, row.usd) for row in rows] == [
+        ("transfer over internet", 40, 4.0),
+        ("transfer over region", 20, 0.0),
+        ("total", 60, 4.0),
+    ]
+
+
 def test_empty_ledger_is_a_total_of_nothing() -> None:
     (total,) = usage_rows([])
     assert (total.activity, total.tokens_seen, total.usd, total.energy_basis) == ("total", 0, 0, "estimated")

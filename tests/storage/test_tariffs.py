@@ -52,7 +52,13 @@ def test_prices_are_those_of_the_lists(source: str, target: str, usd_per_gb: flo
 
 @pytest.mark.parametrize(
     ("source", "target"),
-    [("", "aws/us-east-1"), ("aws/us-east-1", ""), ("", ""), ("unheard/of", "aws/us-east-1"), ("aws/mars-1", "gcp/us-east1")],
+    [
+        ("", "aws/us-east-1"),
+        ("aws/us-east-1", ""),
+        ("", ""),
+        ("unheard/of", "aws/us-east-1"),
+        ("aws/mars-1", "gcp/us-east1"),
+    ],
 )
 def test_what_is_not_known_costs_as_much_as_the_dearest(source: str, target: str) -> None:
     found = tariff(Place.parse(source), Place.parse(target))

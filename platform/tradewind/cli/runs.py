@@ -132,10 +132,18 @@ def _show(run: Run, *, json: bool) -> None:
             "held-out loss": summary.heldout_loss,
             **({"bigram baseline": end.bigram_loss} if end and end.bigram_loss else {}),
             **({"tokens/s": format_count(end.tokens_per_s)} if end else {}),
+            "waiting for data": _waited(run),
             **(_taken(end.effort) if end and end.effort else {}),
             "checkpoints": ", ".join(f"step {one.step} ({one.heldout_loss:.3f})" for one in checkpoints) or "none",
         },
     )
+
+
+def _waited(run: Run) -> str | None:
+    """The share of the steps' time in which workers had nothing to work on."""
+    rows = run.metrics()
+    seconds = rows[-1].seconds if rows else 0.0
+    return f"{sum(row.data_seconds for row in rows) / seconds:.1%} of the time" if seconds else None
 
 
 def _taken(effort: Effort) -> dict[str, object]:

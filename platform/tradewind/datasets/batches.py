@@ -54,6 +54,9 @@ class Batches:
         window: int = WINDOW,
         lanes: int = 1,
     ) -> None:
+        for name, value in {"sequences": sequences, "window": window, "lanes": lanes}.items():
+            if value < 1:
+                raise SpecError(f"{name} is at least 1, not {value}")
         self.sources = [sources] if isinstance(sources, Samples) else list(sources)
         self.sequences = sequences
         self.width = _common_width(self.sources)

@@ -51,6 +51,7 @@ class EgressBudget:
         if not 0 <= usd < 1e9:
             raise SpecError(f"{usd} is not a budget in dollars", hint="use a number of dollars, like 20")
         limit = round(usd * NUSD)
+        self._wallet.unlimited_until = 0.0
         found = self.account()
         return found if found and found.limit_nusd == limit else self._append(lambda _: _Step(limit=limit))
 

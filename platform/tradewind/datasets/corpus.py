@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 from tradewind import progress
 from tradewind.datasets import pipeline
@@ -24,7 +23,6 @@ from tradewind.datasets.groups import Group, group_sources
 from tradewind.datasets.heldout import heldout_bound
 from tradewind.datasets.packing import token_type
 from tradewind.datasets.pipeline import Here, OnRay, Runner, Session, Where
-from tradewind.datasets.scanning import Scan
 from tradewind.datasets.scratch import Scratch
 from tradewind.datasets.selection import select
 from tradewind.datasets.shards import FOLDER, list_shards
@@ -42,9 +40,6 @@ LAYOUT = 1
 """Part of the name of a build: raised when groups, digests or shards are made in another way."""
 
 Connect = Callable[[], Session]
-
-
-F = TypeVar("F", Scan, Encoded)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Dataset:
     copies: Origin | None = None
     """Where files are read from when not from the store alone."""
 
-    @property
+    @cached_property
     def origin(self) -> Origin:
         return self.copies or StoreOrigin(self.store)
 

@@ -46,7 +46,7 @@ def open_table(file: IO[bytes], source: Source, column: str) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.ParquetFile(file)
+    table = pq.ParquetFile(file, page_checksum_verification=True)
     schema = table.schema_arrow
     if column not in schema.names:
         raise _no_column(f"{source.location}, row 1", column, schema.names)

@@ -7,9 +7,11 @@ processors by itself; on Ray each task has one.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import pickle
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
@@ -94,7 +96,7 @@ class OnRay:
             return
         sizes = {task.number: task.num_bytes for task in tasks}
         items = [{"task": pickle.dumps(task)} for task in tasks]
-        with ray.data.DataContext.current(_quiet()):
+        with _quiet():
             results = ray.data.from_items(items, override_num_blocks=len(items)).map(
                 partial(_done, work=pickle.dumps(work)), num_cpus=1, concurrency=self.tasks
             )
@@ -140,14 +142,18 @@ def _done(row: dict[str, Any], *, work: bytes) -> dict[str, Any]:
     return {"done": pickle.dumps((task.number, outcome))}
 
 
-def _quiet() -> Any:
-    """Ray Data's settings without its own progress bars and its log on the terminal."""
-    import logging
-
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray Data without its own bars and messages on the terminal."""
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    log = logging.getLogger("ray.data")
+    level = log.level
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
-    context.execution_options.verbose_progress = False
-    return context
+    log.setLevel(logging.ERROR)
+    try:
+        with ray.data.DataContext.current(context):
+            yield
+    finally:
+        log.setLevel(level)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -52,6 +52,7 @@ class Reader:
 
     `worker` of `workers` takes every `workers`-th step, which is how several processes feed one consumer. Everything is
     verified. What fails is raised where the batch is asked for: IntegrityError, StorageError, CapacityError.
+    `when_closed` is called whenever an iteration has ended.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Reader:
         start: int = 0,
         epochs: int | None = None,
         cache: Cache | None = None,
+        when_closed: Callable[[], object] = lambda: None,
     ) -> None:
         self.batches = batches
+        self._when_closed = when_closed
         self.rank, self.world, self.worker, self.workers = rank, world, worker, workers
         self.end = None if epochs is None else epochs * batches.size
         self.cache = cache or default_cache()
@@ -88,10 +91,13 @@ class Reader:
 
     def __iter__(self) -> Generator[Batch]:
         """Threads read ahead until the iteration ends or is closed."""
-        with _Ahead(self) as ahead:
-            for batch in ahead:
-                self.samples = batch.step * self.batches.sequences + batch.rows
-                yield batch
+        try:
+            with _Ahead(self) as ahead:
+                for batch in ahead:
+                    self.samples = batch.step * self.batches.sequences + batch.rows
+                    yield batch
+        finally:
+            self._when_closed()
 
 
 class _Ahead:

@@ -23,6 +23,7 @@ from typing import Generic, Literal, TypeVar, cast
 from tradewind.datasets.budget import EgressBudget, Hold
 from tradewind.datasets.health import Health
 from tradewind.errors import (
+    ArchivedError,
     AuthError,
     CapacityError,
     IntegrityError,
@@ -33,7 +34,7 @@ from tradewind.errors import (
 )
 from tradewind.records import Place, StoredFile
 from tradewind.storage import Store
-from tradewind.storage.integrity import altered, check_file, missing, unwritable, write_verified
+from tradewind.storage.integrity import altered, archived, check_file, missing, unwritable, write_verified
 from tradewind.storage.origin import Check
 from tradewind.storage.place import this_place
 from tradewind.storage.tariffs import Tariff, tariff
@@ -105,6 +106,8 @@ class Replicas:
                 parts = attempt.source.store.get_ranges(file.key, ranges)
             except NotFoundError as exc:
                 raise missing(file, what=what) from exc
+            except ArchivedError as exc:
+                raise archived(file, what=what) from exc
             attempt.count(num_bytes)
             if not check(parts):
                 raise altered(file, "has bytes that do not match their checksums", what=what)

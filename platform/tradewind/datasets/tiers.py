@@ -81,7 +81,9 @@ class CostPolicy:
         allowed = {*TIERS[: TIERS.index(self.coldest) + 1], situation.tier}
         rate = heat(situation.accesses, situation.at)
         costs = {
-            tier: expected_usd(situation, tier, rate=rate, days=self.horizon_days) for tier in TIERS if tier in allowed
+            tier: expected_usd(situation, tier, rate=rate, days=self.horizon_days)
+            for tier in situation.classes
+            if tier in allowed
         }
         now = costs[situation.tier]
         known = {tier: usd for tier, usd in costs.items() if usd is not None}

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tradewind import progress
-from tradewind.errors import IntegrityError, NotFoundError
+from tradewind.errors import ArchivedError, IntegrityError, NotFoundError
 from tradewind.records import StoredFile
 from tradewind.storage import Store
-from tradewind.storage.integrity import altered, missing
+from tradewind.storage.integrity import altered, archived, missing
 from tradewind.units import format_bytes
 
 AT_ONCE = 8
@@ -71,6 +71,8 @@ def _check(store: Store, file: StoredFile, what: str) -> None:
             length += len(piece)
     except NotFoundError as exc:
         raise missing(file, what=what) from exc
+    except ArchivedError as exc:
+        raise archived(file, what=what) from exc
     if length != file.num_bytes:
         raise altered(file, f"has {length} bytes instead of {file.num_bytes}", what=what)
     if digest.hexdigest() != file.sha256:

@@ -7,17 +7,20 @@ is written last and only if no other writer has taken its number.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from tradewind import progress
 from tradewind.datasets import retention
-from tradewind.datasets.corpus import Connect, build, connected
+from tradewind.datasets.blocks import Tokens
 from tradewind.datasets.copies import open_origin
+from tradewind.datasets.corpus import Connect, build, connected
 from tradewind.datasets.dataset import Dataset
+from tradewind.datasets.imports import SHARD_BYTES, import_tokens
 from tradewind.datasets.pipeline import Where
 from tradewind.datasets.retention import Collected
 from tradewind.datasets.shards import FOLDER, extend, list_shards
@@ -159,6 +162,37 @@ class Datasets:
             return base.model_copy(update=changes)
 
         return self.commit(name, make, new=[shard for some in shards.values() for shard in some])
+
+    def add_tokens(
+        self,
+        name: str,
+        splits: Mapping[str, Iterable[Tokens]],
+        *,
+        shard_bytes: int = SHARD_BYTES,
+        tokenizer: str | Path | None = None,
+        end_of_text: str | None = None,
+        parents: tuple[str, ...] = (),
+    ) -> Dataset:
+        """Ids that there are already as the next version: `{"train": arrays of uint16 or uint32}`, in constant memory.
+
+        `tokenizer` is the `tokenizer.json` they are of. Raises SpecError for arrays that do not go together.
+        """
+        made = import_tokens(
+            self.store, check_name(name), splits, shard_bytes=shard_bytes, tokenizer=tokenizer, end_of_text=end_of_text
+        )
+        return self.commit(
+            name,
+            lambda version, writer: DatasetVersion(
+                name=name,
+                version=version,
+                writer=writer,
+                parents=parents,
+                dtype=made.dtype,
+                splits=made.splits,
+                tokenizer=made.tokenizer,
+                spec={},
+            ),
+        )
 
     def add_table(
         self,

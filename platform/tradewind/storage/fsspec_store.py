@@ -64,7 +64,7 @@ def is_known(scheme: str) -> bool:
     """Whether fsspec, where it is installed, has something for URLs of this scheme."""
     if importlib.util.find_spec("fsspec") is None:
         return False
-    from fsspec.registry import known_implementations, registry  # type: ignore[import-untyped]
+    from fsspec.registry import known_implementations, registry
 
     return scheme in known_implementations or scheme in registry
 
@@ -261,7 +261,7 @@ def _parse(url: str) -> None:
 
 def _renames(system: Any) -> bool:
     """Object stores do not: for them fsspec copies and deletes, and their writes are whole by themselves."""
-    from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
+    from fsspec import AbstractFileSystem
 
     return type(system).mv is not AbstractFileSystem.mv
 

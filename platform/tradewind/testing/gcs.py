@@ -49,6 +49,8 @@ def start_gcs(*buckets: str, page_size: int = 1000) -> Iterator[Gcs]:
                 answer = answer_with(held, request)
             except Refusal as refusal:
                 answer = refuse_with(refusal)
+            except Exception as exc:  # noqa: BLE001 - a mistake of ours is an answer too, or a client would ask for minutes
+                answer = refuse_with(Refusal(400, "mistakeOfTheStandIn", f"{type(exc).__name__}: {exc}"))
             self.answer(answer.status, answer.headers, answer.body)
 
     with serve(GcsHandler) as endpoint:

@@ -143,6 +143,8 @@ def _rewrite(buckets: Buckets, request: Request, bucket: str, name: str, to_buck
 
 
 def _upload(buckets: Buckets, request: Request, bucket: str) -> Answer:
+    if "upload_id" in request.query:  # gcsfs sends pieces with POST
+        return _resume(buckets, request, bucket)
     kind = request.query.get("uploadType")
     if kind == "media":
         details = _details({"contentType": request.headers.get("content-type", "application/octet-stream")})

@@ -26,10 +26,12 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.utils import clip_grad_norm_
 
+from tradewind.clusters import this_machine
 from tradewind.datasets import Batches, Certificate, Reader, Samples
 from tradewind.datasets.order import Words
 from tradewind.errors import RunError
 from tradewind.families import ModelShape
+from tradewind.ledger import Ledger
 from tradewind.records import CheckpointRecord, StepMetrics
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store
@@ -110,6 +112,7 @@ def train(job: Job) -> None:
                 with clock.stopped():
                     heldout_loss = evaluate(model, data, rank=rank, world=world)
                     save(job, model, optimizer, progress, certificate, heldout_loss)
+                    record_transfers(job, data)
                 checkpointed_at = progress.seconds
             metrics.write(
                 StepMetrics(
@@ -242,6 +245,12 @@ def save(
             parents=(f"run:{job.run}",),
         )
         job.store.create(files.key(f"{name}.json"), record.to_json())
+
+
+def record_transfers(job: Job, data: TrainingData) -> None:
+    """Write into the ledger what this rank has read since the last time."""
+    for dataset in data.datasets:
+        Ledger(job.store).record_transfers(dataset.origin.meter, subject=f"run:{job.run}", machine=this_machine().host)
 
 
 @contextlib.contextmanager
