@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -21,6 +23,8 @@ from tradewind.testing.rgw import Rgw
 ROOT = Path(__file__).parents[1]
 SAVE_AFTER = 400
 PREPARE_TIMEOUT_S = 900.0
+MEMORY_BYTES = 8 << 30
+"""Of each process. A peer that wants all of the machine's memory has failed, and does not take others with it."""
 
 Outcome = dict[str, Any]
 """What a process measured, or `error`; always with `load`, the load average before it."""
@@ -80,11 +84,13 @@ class Bench:
             return {"load": before, "error": f"its environment could not be made: {exc}"}
         # -P, because peers have the names of the libraries that they import
         command = [str(python), "-P", "-m", f"benchmarks.peers.{peer}", *self._arguments(peer, case, result)]
-        with log.open("wb") as out:
+        with log.open("wb") as out, TemporaryDirectory(prefix="tw-", ignore_cleanup_errors=True) as scratch:
+            environment = {**self._environment(), "TMPDIR": scratch}
             process = subprocess.Popen(
-                command, cwd=log.parent, env=self._environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                command, cwd=scratch, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
             try:
+                resource.prlimit(process.pid, resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
                 code = process.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 return {"load": before, "error": f"no end within {timeout_s:g} s"}

@@ -37,12 +37,13 @@ WITHOUT_WORKERS = (*LIMITS, "ray_data")
 
 def main() -> None:
     arguments = _arguments()
-    arguments.work.mkdir(parents=True, exist_ok=True)
+    work = arguments.work.absolute()
+    work.mkdir(parents=True, exist_ok=True)
     machine = describe_machine()
-    make_tokens(arguments.work / "tokens.bin")
-    with start_rgw(arguments.work / "server") as server:
+    make_tokens(work / "tokens.bin")
+    with start_rgw(work / "server") as server:
         server.make_bucket(BUCKET)
-        bench = Bench(arguments.work, server, 120 if arguments.quick else 300)
+        bench = Bench(work, server, 120 if arguments.quick else 300)
         runs = _run_all(bench, arguments.peers, 1 if arguments.quick else 3)
     print_tables(runs, LIMITS)
     result = {

@@ -162,13 +162,14 @@ def _measure(task: Task, read: Read) -> dict[str, Any]:
 def _check(seen: _Seen, earlier: list[Ids]) -> dict[str, Any]:
     """How many sequences are missing, repeated and damaged, and how far apart neighbours are (1 is random)."""
     ids = np.concatenate(seen.ids())
-    counts = np.bincount(np.concatenate([*earlier, ids]), minlength=SEQUENCES)
-    steps = np.abs(np.diff(ids)).mean() / (SEQUENCES / 3)
+    whole = (ids < SEQUENCES) & (np.concatenate(seen.tails) == last_token(ids))
+    counts = np.bincount(np.concatenate([*earlier, ids[whole]]), minlength=SEQUENCES)
+    steps = np.abs(np.diff(ids[whole])).mean() / (SEQUENCES / 3)
     return {
         "sequences": len(ids),
-        "missing": int((counts[:SEQUENCES] == 0).sum()),
+        "missing": int((counts == 0).sum()),
         "repeated": int((counts - 1).clip(min=0).sum()),
-        "damaged": int((np.concatenate(seen.tails) != last_token(ids)).sum()),
+        "damaged": int((~whole).sum()),
         "shapes": sorted(str(shape) for shape in seen.shapes),
         "shuffle": round(float(steps), 3),
         "first_ids": ids[:4].tolist(),

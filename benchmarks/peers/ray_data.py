@@ -28,7 +28,7 @@ def load() -> None:
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=1 << 30,
-        _temp_dir=tempfile.mkdtemp(prefix="ray-"),  # short, because sockets lie in it
+        _temp_dir=tempfile.gettempdir(),
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
 

@@ -10,12 +10,12 @@ endpoint = ws.serve(tw.ServeSpec.load("serve.yaml"))
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tradewind.clusters import RaySession, connect, is_gone, this_machine, this_process
 from tradewind.datasets import Batches, Dataset, Datasets, Reader, Samples
@@ -23,6 +23,8 @@ from tradewind.datasets.budget import EgressBudget
 from tradewind.datasets.corpus import Connect
 from tradewind.datasets.order import WINDOW
 from tradewind.datasets.pipeline import Where
+from tradewind.datasets.retention import Collected
+from tradewind.datasets.versions import GRACE
 from tradewind.errors import NotFoundError, SpecError
 from tradewind.families import family
 from tradewind.ledger import Ledger, Meter, usage
@@ -180,6 +182,18 @@ class WorkspaceDatasets(Datasets):
         self.ledger.record([row])
         return dataset
 
+    def add_table(self, name: str, data: Any, **options: Any) -> Dataset:
+        meter = Meter(self.machine)
+        return self._recorded(super().add_table(name, data, **options), meter)
+
+    def append_table(self, name: str, data: Any, **options: Any) -> Dataset:
+        meter = Meter(self.machine)
+        return self._recorded(super().append_table(name, data, **options), meter)
+
+    def _recorded(self, dataset: Dataset, meter: Meter) -> Dataset:
+        self.ledger.record([usage("dataset", dataset.record.id, self.machine, meter.read())])
+        return dataset
+
     def read(
         self,
         *references: str,
@@ -209,6 +223,25 @@ class WorkspaceDatasets(Datasets):
     def _record_transfers(self, datasets: Sequence[Dataset]) -> None:
         for dataset in datasets:
             self.ledger.record_transfers(dataset.origin.meter, subject=dataset.record.id, machine=self.machine.host)
+
+    def gc(
+        self,
+        name: str,
+        *,
+        keep: int,
+        grace: timedelta = GRACE,
+        dry_run: bool = False,
+        in_use: Callable[[], Collection[str]] | None = None,
+    ) -> Collected:
+        """Remove old versions but those that a live run or a registered model uses, and delete unused files."""
+        return super().gc(name, keep=keep, grace=grace, dry_run=dry_run, in_use=in_use or self._in_use)
+
+    def _in_use(self) -> set[str]:
+        """Ids of the records that live runs and registered models were made from."""
+        from tradewind.training.uses import Uses
+
+        live = {one for use in Uses(self.store)() if use.is_live for one in (*use.parents, f"dataset:{use.dataset}")}
+        return live | {one for model in Models(self.store).list() for one in model.parents}
 
     def replicate(self, reference: str, *urls: str, places: Sequence[str] = ()) -> list[DatasetCopy]:
         """Copy a version to other stores, from where reads are cheapest; the same call goes on where one was cut short.
@@ -351,7 +384,7 @@ def default_url() -> str:
 def check_reachable(store: Store) -> None:
     """Raises StorageError or AuthError when a workspace cannot be listed, NotFoundError when it has no bucket."""
     try:
-        next(iter(store.list("datasets")), None)
+        store.folders("datasets")
     except NotFoundError as exc:
         raise NotFoundError(
             f"the workspace {store.url} does not exist", hint="create the bucket, or check the URL"

@@ -30,9 +30,11 @@ LISTINGS = [("datasets", "list"), ("runs", "list"), ("models", "list"), ("endpoi
 def test_commands_are_these() -> None:
     """A command is added, renamed or taken away on purpose."""
     assert sorted(" ".join(words) for words in COMMANDS) == [
-        "", "datasets", "datasets add", "datasets list", "datasets show", "datasets verify", "demo", "endpoints",
-        "endpoints list", "endpoints stop", "models", "models export", "models list", "models promote",
-        "models register", "models show", "runs", "runs list", "runs report", "runs show", "serve", "train", "usage",
+        "", "datasets", "datasets add", "datasets budget", "datasets copies", "datasets diff", "datasets drop-copy",
+        "datasets gc", "datasets lifecycle", "datasets list", "datasets replicate", "datasets restore",
+        "datasets show", "datasets tag", "datasets tier", "datasets verify", "demo", "endpoints", "endpoints list",
+        "endpoints stop", "models", "models export", "models list", "models promote", "models register",
+        "models show", "runs", "runs list", "runs report", "runs show", "runs verify", "serve", "train", "usage",
     ]  # fmt: skip
 
 
@@ -99,7 +101,7 @@ def test_what_a_workspace_holds_is_shown_to_people_and_to_programs(
 def test_json_of_listings_holds_the_records(tw: Tw, filled: Path) -> None:
     place = Workspace(str(filled))
     assert tw("datasets", "list", "-w", filled, "--json").json == [
-        record.model_dump(mode="json") for record in place.datasets.list()
+        {**record.model_dump(mode="json"), "tags": []} for record in place.datasets.list()
     ]
     assert [one["id"] if "id" in one else one["run"] for one in tw("runs", "list", "-w", filled, "--json").json] == [
         RUN

@@ -159,9 +159,7 @@ def test_shorter_batch_is_the_first_rows_of_the_stream() -> None:
 
 @pytest.mark.parametrize("nodes", [2, 4, 8])
 @pytest.mark.parametrize("rows_of_a_shard", [64, (41, 90)])
-def test_each_node_touches_only_its_share_of_the_shards(
-    nodes: int, rows_of_a_shard: int | tuple[int, int]
-) -> None:
+def test_each_node_touches_only_its_share_of_the_shards(nodes: int, rows_of_a_shard: int | tuple[int, int]) -> None:
     """Of N nodes each reads about 1/N of the shards in an epoch, and two share a window only where lanes meet."""
     count = 256
     counts = np.random.default_rng(1).integers(*np.broadcast_to(rows_of_a_shard, 2) + [0, 1], count).tolist()
@@ -185,7 +183,8 @@ def test_lanes_do_not_change_with_the_number_of_readers(rows: list[int], lanes: 
     whole = made.draws(range(step, step + 2))
     for world in (2, 3, 4, 12):
         assert np.array_equal(
-            np.concatenate([part.sample for part in parts(made, range(step, step + 2), world=world)], axis=1), whole.sample
+            np.concatenate([part.sample for part in parts(made, range(step, step + 2), world=world)], axis=1),
+            whole.sample,
         )
 
 
@@ -197,7 +196,9 @@ def test_shards_ahead_begin_with_those_of_the_draws(
     for part in parts(made, range(step, step + 2), world=world):
         ahead = made.ahead(part)
         assert len(set(ahead)) == len(ahead)
-        here = {(number, shard) for number, one in made.windows(part) for shard in made.orders[number].shards(one).tolist()}
+        here = {
+            (number, shard) for number, one in made.windows(part) for shard in made.orders[number].shards(one).tolist()
+        }
         assert shards_of(part) <= here == set(ahead[: len(here)])
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tradewind.datasets import budget as budget_module
 from tradewind.datasets.budget import EgressBudget
-from tradewind.errors import QuotaError, SpecError
+from tradewind.errors import QuotaError, SpecError, StorageError
 from tradewind.storage import Store, open_store
 from tradewind.storage.tariffs import NUSD
 
@@ -79,7 +79,7 @@ def test_what_is_refused_says_what_was_spent_what_it_costs_and_what_to_do(store:
         budget.hold(7 * NUSD, what="reading dataset tides@1 from s3://far")
     assert caught.value.remedy == "fix"
     message = caught.value.message
-    assert message.startswith("reading dataset tides@1 from s3://far would cost $")
+    assert message.startswith("reading dataset tides@1 from s3://far would cost $7.00, and $15.")
     assert "of the egress budget of $20.00 is spent or set aside" in message
     assert "tw datasets budget 30" in (caught.value.hint or "")
 
@@ -130,7 +130,7 @@ def test_request_that_brought_more_than_it_paid_for_is_paid_by_the_next(store: S
 def test_closing_gives_back_what_is_left(store: Store) -> None:
     budget = limited(store, 64.0)
     budget.hold(CENT, what="a read").settle(CENT)
-    assert reserved(budget) == NUSD
+    assert reserved(budget) == 8 * CENT
     budget.close()
     budget.close()
     assert reserved(budget) == CENT
@@ -146,11 +146,13 @@ def test_request_under_way_keeps_its_price_when_the_budget_is_closed(store: Stor
     assert reserved(budget) == CENT
 
 
-def test_many_requests_are_few_records(store: Store) -> None:
+def test_many_requests_are_few_records_and_few_requests_take_little(store: Store) -> None:
     budget = limited(store, 64.0)
-    for _ in range(1000):
+    budget.hold(NUSD // 1000, what="a read").settle(NUSD // 1000)
+    assert reserved(budget) == 8 * NUSD // 1000
+    for _ in range(999):
         budget.hold(NUSD // 1000, what="a read").settle(NUSD // 1000)
-    assert len(list(store.list("ledger/egress"))) <= 3
+    assert len(list(store.list("ledger/egress"))) <= 9
 
 
 def test_limit_that_comes_later_is_noticed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +162,22 @@ def test_limit_that_comes_later_is_noticed(store: Store, monkeypatch: pytest.Mon
     budget.set_limit(0.0)
     with pytest.raises(QuotaError):
         budget.hold(NUSD, what="a read")
+
+
+def test_account_that_cannot_be_reached_stops_nobody_who_saw_no_limit_and_all_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget_module, "LOOK_AGAIN_S", 0.0)
+    free, other = EgressBudget(store), limited(open_store(f"{store.url}-other"), 1.0)
+    free.hold(NUSD, what="a read")
+
+    def down(*_: object, **__: object) -> None:
+        raise StorageError("down")
+
+    monkeypatch.setattr(type(store), "list", down)
+    free.hold(NUSD, what="a read")
+    with pytest.raises(StorageError, match="down"):
+        other.hold(CENT, what="a read")
 
 
 def test_pickled_budget_is_the_same_account(store: Store) -> None:
@@ -266,14 +284,14 @@ def test_what_a_killed_process_had_taken_counts_as_spent(store: Store) -> None:
     worker.start()
     worker.join()
     assert worker.exitcode == -signal.SIGKILL
-    assert reserved(budget) == NUSD
+    assert reserved(budget) == 8 * CENT
 
 
 def test_process_that_ends_gives_back_what_is_left(store: Store) -> None:
     budget = limited(store, 64.0)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         pool.submit(hold_and_leave, store.url).result()
-    assert reserved(budget) in (CENT, NUSD)
+    assert reserved(budget) in (CENT, 8 * CENT)
 
 
 def test_program_that_ends_gives_back_what_is_left(store: Store) -> None:

@@ -63,7 +63,9 @@ class Training:
         for step in range(first, min(until, first + self.dice.randint(0, 12))):
             parts = [made.draws(range(step, step + 1), rank=rank, world=world) for rank in range(world)]
             self.dice.shuffle(parts)  # who is ready first does not matter
-            certificate.add(sum(part.row.shape[1] for part in parts), np.sum([digests(part)[0] for part in parts], axis=0))
+            certificate.add(
+                sum(part.row.shape[1] for part in parts), np.sum([digests(part)[0] for part in parts], axis=0)
+            )
             for part in parts:
                 unsaved += zip(part.position[0].tolist(), part.source[0].tolist(), part.sample[0].tolist(), strict=True)
             if step % every == 0 or step == until - 1:
@@ -191,7 +193,9 @@ def test_the_same_sample_of_another_source_changes_the_digest() -> None:
 
 
 def test_seeds_and_orders_have_chains_of_their_own() -> None:
-    made = [pretend(seed=seed, lanes=lanes, window=window) for seed in range(3) for lanes in (1, 2) for window in (1, 2)]
+    made = [
+        pretend(seed=seed, lanes=lanes, window=window) for seed in range(3) for lanes in (1, 2) for window in (1, 2)
+    ]
     assert len({proof(one, 1)[0] for one in made}) == 12
     assert len({Certificate.start(one).chain for one in made}) == 12
 
@@ -245,7 +249,13 @@ def test_state_of_another_order_is_refused(other: Callable[[], Batches]) -> None
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda data: b"", lambda data: data[:-1], lambda data: data + b"\0", lambda data: b"x" + data[1:], lambda data: bytes(60)],
+    [
+        lambda data: b"",
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        lambda data: b"x" + data[1:],
+        lambda data: bytes(60),
+    ],
     ids=["empty", "cut", "longer", "magic", "zeros"],
 )
 def test_other_bytes_are_refused(damage: Callable[[bytes], bytes]) -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import pytest
 
 from tests.samples import VOCABULARY, dataset_spec, write_text
 from tradewind.clusters import connect
-from tradewind.datasets import Dataset, Datasets, pipeline, tokenizer_choice
+from tradewind.datasets import Dataset, Datasets, pipeline, scratch, tokenizer_choice
+from tradewind.datasets.corpus import text_of
 from tradewind.datasets.encoding import Wanted
 from tradewind.datasets.groups import SHARDS, group_sources
 from tradewind.datasets.scanning import Scanning
@@ -65,13 +67,17 @@ def made(dataset: Dataset) -> dict[str, Any]:
     return dataset.record.model_dump(exclude={"writer", "created_at", "version"})
 
 
+def keys(store: Store) -> set[str]:
+    return {item.key for item in store.list("datasets")}
+
+
 def building(store: Store) -> list[str]:
     return [item.key for item in store.list("datasets") if "/building/" in item.key]
 
 
 def test_shards_are_full_but_for_the_last_of_each_group(store: Store, folder: Path) -> None:
     spec = all_files(folder)
-    groups = group_sources(find_sources(spec.text), shard_bytes=spec.shard_bytes, column="text")
+    groups = group_sources(find_sources(text_of(spec)), shard_bytes=spec.shard_bytes, column="text")
     assert len(groups) > 3
     record = Datasets(store).add(spec).record
     for split in record.splits.values():
@@ -124,7 +130,7 @@ def test_max_bytes_is_never_passed_and_ends_at_a_document(store: Store, folder: 
     spec = all_files(folder, name="all")
     everything = [
         document
-        for group in group_sources(find_sources(spec.text), shard_bytes=4096, column="text")
+        for group in group_sources(find_sources(text_of(spec)), shard_bytes=4096, column="text")
         for document in _documents(store, group)
     ]
     ends = np.cumsum([document.num_bytes for document in everything])
@@ -154,7 +160,7 @@ def test_files_whose_documents_are_all_empty_are_named(store: Store, tmp_path: P
 def test_file_that_changes_between_the_passes_is_a_conflict(store: Store, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one")
     spec = DatasetSpec.of(name="a", text={"files": [f"{tmp_path}/a.txt"]})
-    (group,) = group_sources(find_sources(spec.text), shard_bytes=4096, column="text")
+    (group,) = group_sources(find_sources(text_of(spec)), shard_bytes=4096, column="text")
     scan = Scanning(Scratch(store, "x"), "text", None)(group, lambda _: None)
     (tmp_path / "a.txt").write_text("two")
     with pytest.raises(ConflictError, match=r"a\.txt changed while it was read"):
@@ -231,9 +237,8 @@ class BreakingStore(ObjectStore):
     left: int = 2
 
     def create(self, key: str, data: bytes) -> None:
-        if "/groups/" in key:
-            if len(building_groups(self)) == self.left:
-                raise StorageError(f"no room left to write {key}")
+        if "/groups/" in key and len(building_groups(self)) == self.left:
+            raise StorageError(f"no room left to write {key}")
         super().create(key, data)
 
 
@@ -254,7 +259,7 @@ def test_build_that_breaks_goes_on_where_it_was(
     capfd.readouterr()
     again = Datasets(store).add(all_files(folder), on="local")
     said = capfd.readouterr().err
-    count = len(group_sources(find_sources(all_files(folder).text), shard_bytes=4096, column="text"))
+    count = len(group_sources(find_sources(text_of(all_files(folder))), shard_bytes=4096, column="text"))
     assert f"read: {count} of {count} groups were done before" in said
     assert f"shards: 2 of {count} groups were done before" in said
     assert "tokenizer:" not in said
@@ -262,7 +267,9 @@ def test_build_that_breaks_goes_on_where_it_was(
     assert building(store) == []
 
 
-def test_changed_file_or_spec_begins_anew(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_file_begins_anew_and_what_is_abandoned_goes_after_a_while(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pipeline, "LOCAL_BYTES", 0)
     assert isinstance(store, ObjectStore)
     for change in (0, 1):
@@ -272,6 +279,11 @@ def test_changed_file_or_spec_begins_anew(store: Store, folder: Path, monkeypatc
                 all_files(folder), on="local"
             )
     assert len({key.split("/")[3] for key in building(store)}) == 2
+    Datasets(store).add(all_files(folder), on="local")
+    assert len({key.split("/")[3] for key in building(store)}) == 1
+    monkeypatch.setattr(scratch, "ABANDONED_AFTER", timedelta(0))
+    Datasets(store).add(all_files(folder), on="local")
+    assert building(store) == []
 
 
 def test_large_corpus_is_read_as_a_ray_job_and_never_silently_here(
@@ -291,7 +303,8 @@ def test_large_corpus_is_read_as_a_ray_job_and_never_silently_here(
 
 
 @pytest.fixture(scope="module")
-def ray() -> Iterator[None]:
+def ray(moto_s3: str) -> Iterator[None]:
+    """A Ray that was started when the environment with the bucket was there."""
     with closing(connect(workers=4)):
         yield
 
@@ -329,3 +342,12 @@ def test_files_and_dataset_may_be_in_a_bucket(moto_s3: str, folder: Path, ray: N
     assert made(here) == made(there)
     assert made(here)["splits"] == made(from_folder)["splits"]
     assert here.record.text_bytes > SHARDS * 4096
+
+
+def test_spec_of_a_table_makes_a_table(store: Store, folder: Path) -> None:
+    spec = DatasetSpec.of(name="rows", table={"splits": {"train": [f"{folder}/*.parquet"]}})
+    record = Datasets(store).add(spec).record
+    assert (record.format, record.rows, record.tokenizer) == ("table", 40, None)
+    assert DatasetSpec.of(**record.spec) == spec
+    with pytest.raises(SpecError, match="the spec of rows holds no text"):
+        text_of(spec)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import json
 import os
 from pathlib import Path
@@ -17,7 +18,12 @@ from tradewind.datasets.documents import DIGEST_BYTES, read_documents
 from tradewind.datasets.sources import Part, Source
 from tradewind.errors import SpecError
 
-ROWS = [{"id": 1, "text": "one\r\ntwo"}, {"id": 2, "text": ""}, {"id": 3, "text": "波止場 🌊"}, {"id": 4, "text": None}]
+ROWS: list[dict[str, Any]] = [
+    {"id": 1, "text": "one\r\ntwo"},
+    {"id": 2, "text": ""},
+    {"id": 3, "text": "波止場 🌊"},
+    {"id": 4, "text": None},
+]
 TEXTS = ["one\r\ntwo", "波止場 🌊"]
 
 
@@ -137,8 +143,21 @@ def damage(data: bytes) -> bytes:
     return data[:middle] + bytes(byte ^ 0x5A for byte in data[middle : middle + 40]) + data[middle + 40 :]
 
 
-@pytest.mark.parametrize("harm", [damage, lambda data: data[: len(data) // 2], lambda data: b"no such file at all"])
-@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.txt.gz", "a.jsonl.zst", "a.parquet"])
+def halve(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def replace(data: bytes) -> bytes:
+    return b"no such file at all"
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        *itertools.product(["a.jsonl.gz", "a.txt.gz", "a.parquet"], [damage, halve, replace]),
+        *itertools.product(["a.jsonl.zst"], [halve, replace]),  # Zstandard need not have checksums
+    ],
+)
 def test_damaged_file_is_named(tmp_path: Path, name: str, harm: Any) -> None:
     rows = [{"text": os.urandom(50).hex()} for _ in range(400)]
     path = tmp_path / name

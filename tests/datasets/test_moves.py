@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -142,4 +141,3 @@ def test_of_two_that_begin_at_once_one_is_refused(store: Store, shelf: Shelf, mo
     with pytest.raises(ConflictError, match="has just begun to move logbook"):
         mover(store, shelf).apply(planned(shelf), FREE)
     assert shelf.moved == []
-    assert os.getpid()

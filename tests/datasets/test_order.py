@@ -163,7 +163,9 @@ def test_samples_of_a_window_come_before_those_of_the_next(rows: list[int], wind
     for number in range(-(-len(rows) // window)):
         members = made.shards(Window(0, number)).tolist()
         count = sum(rows[shard] for shard in members)
-        assert Counter(found[at : at + count].tolist()) == Counter({shard: rows[shard] for shard in members if rows[shard]})
+        assert Counter(found[at : at + count].tolist()) == Counter(
+            {shard: rows[shard] for shard in members if rows[shard]}
+        )
         at += count
     assert at == made.size
 
@@ -203,7 +205,9 @@ def test_lanes_are_equal_parts_of_the_shuffled_epoch(rows: list[int], lanes: int
     counts = Counter(made.lane(everything).tolist())
     assert len(counts) == made.lanes == min(lanes, made.size)
     assert max(counts.values()) - min(counts.values()) <= 1
-    by_lane = [sample for lane in range(made.lanes) for sample in drawn(made, everything[made.lane(everything) == lane])]
+    by_lane = [
+        sample for lane in range(made.lanes) for sample in drawn(made, everything[made.lane(everything) == lane])
+    ]
     assert by_lane == drawn(whole, everything)
 
 
@@ -260,7 +264,9 @@ def test_a_million_ragged_shards_are_read_in_bounded_memory_and_time() -> None:
         made = Order(Segments.of(rows), seed=5)
         made.draw(np.arange(1000))
         first_s = time.process_time() - began
-        found = made.draw(np.concatenate([np.arange(size := made.size - 500, size + 1000), np.arange(10**8, 10**8 + 99)]))
+        found = made.draw(
+            np.concatenate([np.arange(size := made.size - 500, size + 1000), np.arange(10**8, 10**8 + 99)])
+        )
         held, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewind.datasets import health as health_module
+from tradewind.datasets import replicas as replicas_module
 from tradewind.datasets.budget import EgressBudget
 from tradewind.datasets.replicas import Replicas, Source
 from tradewind.errors import (
@@ -30,6 +31,7 @@ from tradewind.errors import (
 from tradewind.records import Place, StoredFile
 from tradewind.storage import Store, open_store, put_content
 from tradewind.storage.cache import Cache
+from tradewind.storage.integrity import write_verified
 
 HERE = "aws/us-east-1/us-east-1a"
 NEAR, FAR, ABROAD = "aws/us-east-1", "aws/us-west-2", "gcp/us-east1"
@@ -83,7 +85,7 @@ def fleet(*places: str, data: bytes = b"tide " * 2000) -> tuple[list[Harbour], S
     """Harbours at some places that all hold the same file."""
     harbours = [harbour() for _ in places]
     (file, *_) = [put_content(one.store, "data", data) for one in harbours]
-    sources = [Source(one, Place.parse(place)) for one, place in zip(harbours, places, strict=True)]  # type: ignore[arg-type]
+    sources = [Source(one, Place.parse(place)) for one, place in zip(harbours, places, strict=True)]
     return harbours, file, sources
 
 
@@ -296,7 +298,7 @@ class TestLies:
 class TestHedge:
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(health_module, "FIRST_PATIENCE_S", 0.05)
+        monkeypatch.setattr(replicas_module, "FIRST_PATIENCE_S", 0.05)
 
     def test_slow_copy_gets_company_and_its_bytes_are_counted(self, tmp_path: Path) -> None:
         harbours, file, sources = fleet(NEAR, FAR)
@@ -334,6 +336,56 @@ class TestHedge:
             list(pool.map(lambda _: download(origin, file, tmp_path), range(60)))
         wait_for(lambda: not list(tmp_path.glob("*.part")))
         assert all(content(path.read_bytes()) == file.sha256 for path in tmp_path.iterdir())
+
+    def test_copy_that_had_not_even_begun_does_not_empty_the_target_later(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        harbours, file, sources = fleet(NEAR, FAR)
+
+        def late(store: Any, *args: Any, **named: Any) -> None:
+            if store.source.store is harbours[0]:
+                time.sleep(0.3)
+            write_verified(store, *args, **named)
+
+        monkeypatch.setattr(replicas_module, "write_verified", late)
+        target = tmp_path / "target"
+        Replicas(sources).download(file, target, what="it")
+        assert asked(harbours)[1] == 1
+        time.sleep(0.4)
+        assert content(target.read_bytes()) == file.sha256
+
+    def test_interrupted_read_writes_nothing_any_more(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        harbours, file, sources = fleet(NEAR, FAR)
+        gate = threading.Event()
+        for one in harbours:
+            one.wait = gate.wait  # type: ignore[assignment]
+        origin = Replicas(sources)
+
+        def interrupt(*_: object) -> float:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(origin, "_patience_s", interrupt)
+        target = tmp_path / "target"
+        with pytest.raises(KeyboardInterrupt):
+            origin.download(file, target, what="it")
+        target.write_bytes(b"of the next read")
+        gate.set()
+        wait_for(lambda: moved(origin) != {})
+        time.sleep(0.05)
+        assert target.read_bytes() == b"of the next read"
+
+    def test_large_file_that_keeps_coming_needs_no_company(self, tmp_path: Path) -> None:
+        harbours, file, sources = fleet(NEAR, FAR, data=os.urandom(20_000))
+        slow = sources[0].store.stream
+
+        def trickle(key: str) -> Iterator[bytes]:
+            for piece in slow(key):
+                time.sleep(0.01)
+                yield piece
+
+        harbours[0].stream = trickle  # type: ignore[method-assign]
+        download(Replicas(sources), file, tmp_path)
+        assert asked(harbours) == [1, 0]
 
     def test_ranges_are_hedged_too(self) -> None:
         harbours, file, sources = fleet(NEAR, FAR)

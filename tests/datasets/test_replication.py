@@ -189,6 +189,7 @@ class TestMoney:
         one, two = folder(tmp_path, "one"), folder(tmp_path, "two")
         copy_to(far, (one, ABROAD))
         monkeypatch.setenv("TRADEWIND_CACHE", str(own_cache) + "-of-another-machine")
+        monkeypatch.setattr("tradewind.datasets.replicas.FIRST_PATIENCE_S", 0.0)  # no other is asked even so
         monkeypatch.setattr("tradewind.datasets.replication.open_store", lambda url: FarFolder(open_store(url)))
         meter = copy_to(far, (two, ABROAD))
         size = num_bytes(far)
@@ -236,9 +237,19 @@ class TestRetreat:
         assert [item.key for item in target.list("")] == ["datasets/tides-of-others/data/a"]
 
     def test_store_that_is_no_copy_is_not_emptied(self, dataset: Dataset) -> None:
-        with pytest.raises(NotFoundError, match="has no copy at"):
+        with pytest.raises(SpecError, match="is where tides is at home"):
             drop_copy(dataset.store, "tides", dataset.store.url, delete=True)
         assert dataset.verify() == num_bytes(dataset)
+        with pytest.raises(NotFoundError, match="has no copy at"):
+            drop_copy(dataset.store, "tides", "s3://nowhere")
+
+    def test_copy_that_has_got_versions_of_its_own_is_not_emptied(self, dataset: Dataset, tmp_path: Path) -> None:
+        target = folder(tmp_path, "copy")
+        copy_to(dataset, (target, ABROAD))
+        Datasets(target).add(dataset_spec(write_text(tmp_path / "texts", seed=1), name="tides"))
+        with pytest.raises(SpecError, match="holds another dataset tides"):
+            drop_copy(dataset.store, "tides", target.url, delete=True)
+        assert Datasets(target).get("tides@2").verify() > 0
 
 
 @pytest.fixture
@@ -296,7 +307,7 @@ def test_cloud_that_goes_down_for_good_is_replaced_by_the_other(
     dataset: Dataset,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tradewind.datasets.health.FIRST_PATIENCE_S", 0.3)
+    monkeypatch.setattr("tradewind.datasets.replicas.FIRST_PATIENCE_S", 0.3)
     place, near, _ = two_clouds
     files = files_of(dataset)
     for file in files:
@@ -308,6 +319,26 @@ def test_cloud_that_goes_down_for_good_is_replaced_by_the_other(
         assert fetch_content(origin, file, what="tides").stat().st_size == file.num_bytes
     counted = {item.boundary: item.num_bytes for item in origin.meter.total()}
     assert counted["internet"] >= sum(file.num_bytes for file in files[3:])
+
+
+@pytest.mark.slow
+def test_slow_answer_is_overtaken_by_the_other_cloud_and_counted(
+    two_clouds: tuple[Workspace, FaultProxy, FaultProxy], dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tradewind.datasets.replicas.FIRST_PATIENCE_S", 0.1)
+    place, near, _ = two_clouds
+    file = files_of(dataset)[0]
+    dataset.store.delete(file.key)
+    near.plan = Plan(slow_s=2.0)
+    near.inject("slow", when=is_read)
+    origin = place.datasets.get("tides").origin
+    began = time.monotonic()
+    assert fetch_content(origin, file, what="tides").stat().st_size == file.num_bytes
+    assert time.monotonic() - began < 1.9
+    end = began + 20
+    while {item.boundary for item in origin.meter.total()} != {"region", "internet"}:
+        assert time.monotonic() < end, "the bytes of the slow answer were not counted"
+        time.sleep(0.05)
 
 
 @pytest.mark.slow

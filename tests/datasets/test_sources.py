@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from tests.samples import write_text
 from tradewind.datasets.sources import READ_BYTES, Source, _matches, find_sources, read_whole
 from tradewind.errors import NotFoundError, SpecError
-from tradewind.specs import DatasetSpec, TextSpec
+from tradewind.specs import TextSpec
 from tradewind.storage import open_store
 
 FILES = ("a.txt", "b.txt", "c.py", "deep/d.txt", "deep/er/e.txt", "deep/test/f.txt")
 
 
 def text_spec(*files: str, **values: Any) -> TextSpec:
-    return DatasetSpec.of(name="logbook", text={"files": files, **values}).text
+    return TextSpec(files=files, **values)
 
 
 def names(spec: TextSpec) -> list[str]:
@@ -108,13 +108,13 @@ def test_keys_match_as_paths_do(pattern: str, matching: set[str], tmp_path: Path
 
 
 def test_objects_of_a_bucket_are_found_and_read(moto_s3: str) -> None:
-    store = open_store(f"{moto_s3}/raw")
+    store = open_store(f"{moto_s3}/sources")
     for name in FILES:
         store.put(name, f"the text of {name}".encode())
-    found = find_sources(text_spec(f"{moto_s3}/raw/**/*.txt", exclude=["*/test/*", f"{moto_s3}/raw/b.txt"]))
+    found = find_sources(text_spec(f"{moto_s3}/sources/**/*.txt", exclude=["*/test/*", f"{moto_s3}/sources/b.txt"]))
     assert sorted(source.name for source in found) == ["a.txt", "deep/d.txt", "deep/er/e.txt"]
     assert {source.location: content(source).decode() for source in found} == {
-        f"{moto_s3}/raw/{source.name}": f"the text of {source.name}" for source in found
+        f"{moto_s3}/sources/{source.name}": f"the text of {source.name}" for source in found
     }
     assert all(source.changed != "None" for source in found)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.datasets.traces import HARD, THREE, bursty, offline_usd, online_usd, steady
+from tests.datasets.traces import HARD, THREE, Trace, bursty, offline_usd, online_usd, steady
 from tradewind.datasets.heat import DAYS_PER_MONTH
 from tradewind.datasets.tiers import (
     CostPolicy,
@@ -28,14 +29,19 @@ S3 = classes("s3")
 
 
 def situation(
-    *, tier: Tier = "hot", days: float = 0, ago: tuple[float, ...] = (100.0,), num_bytes: int = GB, table: object = S3
+    *,
+    tier: Tier = "hot",
+    days: float = 0,
+    ago: tuple[float, ...] = (100.0,),
+    num_bytes: int = GB,
+    table: Mapping[Tier, StorageClass] = S3,
 ) -> Situation:
     accesses = tuple(sorted(NOW - timedelta(days=one) for one in ago))
-    return Situation(table, num_bytes, tier, days, accesses, NOW)  # type: ignore[arg-type]
+    return Situation(table, num_bytes, tier, days, accesses, NOW)
 
 
 def known(cloud: str, coldest: Tier) -> dict[Tier, StorageClass]:
-    table = classes(cloud)  # type: ignore[arg-type]
+    table = classes(cloud)
     return {tier: table[tier] for tier in TIERS[: TIERS.index(coldest) + 1]}
 
 
@@ -64,12 +70,13 @@ class TestCost:
 
     def test_two_tiers_cost_the_same_at_the_break_even(self) -> None:
         plain = {tier: replace(one, minimum_days=0, minimum_bytes=0) for tier, one in S3.items()}
-        for hotter, colder in itertools.combinations(("hot", "warm", "cold"), 2):
-            rate = break_even(plain[hotter], plain[colder])
+        tiers: tuple[Tier, ...] = ("warm", "cold", "archive")
+        for colder in tiers:
+            rate = break_even(plain["hot"], plain[colder])
             assert rate is not None
-            costs = [expected_usd(situation(table=plain), tier, rate=rate, days=90) for tier in (hotter, colder)]
-            if hotter == "hot":
-                assert costs[0] == pytest.approx(costs[1])
+            stay = expected_usd(situation(table=plain), "hot", rate=rate, days=90)
+            move = expected_usd(situation(table=plain), colder, rate=rate, days=90)
+            assert stay == pytest.approx(move)
 
     def test_break_even_of_hot_and_warm_on_s3_is_one_reading_a_month(self) -> None:
         rate = break_even(S3["hot"], S3["warm"])
@@ -157,32 +164,22 @@ class TestDaysPolicy:
             DaysPolicy(days)
 
 
-TABLES = {"s3": known("s3", "cold"), "gcs": known("gcs", "cold")}
-
-
-ARCHIVE = known("s3", "archive")
+TABLES = {"s3": known("s3", "cold"), "s3 with archive": known("s3", "archive"), "gcs": known("gcs", "cold")}
+"""The tiers that policy and optimum may use: those with prices."""
 
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("trace", THREE)
 def test_cost_policy_pays_at_most_1_3_times_the_offline_optimum(trace: str, table: str) -> None:
-    """The optimum may use the same tiers. Measured: steady 1.00, bursty 1.08, decaying 1.24."""
-    online = online_usd(CostPolicy(), THREE[trace], TABLES[table])
+    online = online_usd(CostPolicy(coldest="archive"), THREE[trace], TABLES[table])
     assert online <= 1.3 * offline_usd(THREE[trace], TABLES[table])
 
 
-@pytest.mark.parametrize("trace", THREE)
-def test_with_the_archive_it_pays_at_most_1_35_times_the_optimum(trace: str) -> None:
-    """Measured: steady 1.00, bursty 1.08, decaying 1.33."""
-    online = online_usd(CostPolicy(coldest="archive"), THREE[trace], ARCHIVE)
-    assert online <= 1.35 * offline_usd(THREE[trace], ARCHIVE)
-
-
 @pytest.mark.parametrize("trace", HARD)
-def test_where_it_is_surprised_it_pays_up_to_three_times_the_optimum(trace: str) -> None:
+def test_where_it_is_surprised_it_pays_up_to_three_and_a_half_times_the_optimum(trace: str) -> None:
     """Not a proven bound; the traces are those that cost most among many that were tried."""
     online = online_usd(CostPolicy(), HARD[trace], TABLES["s3"])
-    assert online <= 3 * offline_usd(HARD[trace], TABLES["s3"])
+    assert online <= 3.5 * offline_usd(HARD[trace], TABLES["s3"])
 
 
 def test_optimum_is_that_of_every_way_through_a_short_trace() -> None:
@@ -200,14 +197,15 @@ def test_optimum_is_no_more_than_any_tier_for_good() -> None:
             assert best <= _usd_of((tier,) * len(trace), trace, table) + 1e-12
 
 
-def _usd_of(path: tuple[Tier, ...], trace: list[int] | object, table: dict[Tier, StorageClass]) -> float:
+def _usd_of(path: Sequence[Tier], trace: Trace, table: Mapping[Tier, StorageClass]) -> float:
     """The cost of being in these tiers after each day."""
-    usd, tier, days = 0.0, "hot", 0
-    for count, then in zip(trace, path, strict=True):  # type: ignore[call-overload]
-        one = table[tier]  # type: ignore[index]
-        usd += one.usd_per_gb_month / DAYS_PER_MONTH + count * one.retrieval_usd_per_gb
+    usd, days = 0.0, 0
+    tier: Tier = "hot"
+    for count, then in zip(trace, path, strict=True):
+        one = table[tier]
+        usd += (one.usd_per_gb_month or 0) / DAYS_PER_MONTH + count * (one.retrieval_usd_per_gb or 0)
         days += 1
         if then != tier:
-            usd += one.retrieval_usd_per_gb + (fee_usd(one, GB, days) or 0.0)
+            usd += (one.retrieval_usd_per_gb or 0) + (fee_usd(one, GB, days) or 0)
             tier, days = then, 0
     return usd

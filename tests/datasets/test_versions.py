@@ -278,6 +278,21 @@ class TestAppend:
             Datasets(store).append("tide", {"train": [shard_of(store, "tide", 2)]}, check=refuse)
         assert [one.version for one in Datasets(store).list()] == [1]
 
+    def test_shards_of_another_kind_are_refused(self, store: Store) -> None:
+        commit(store, 1)
+        large = put_shard(store, "tide", np.array([1, 2, 3], dtype=np.uint32))
+        elsewhere = shard_of(store, "wave", 1)
+        rows = shard_of(store, "tide", 5).model_copy(update={"key": "datasets/tide/data/a.parquet"})
+        for wrong, complaint in (
+            (large, "does not hold 3 tokens of uint16, as tide@1 does"),
+            (elsewhere, "is no file of the tokens of tide@1"),
+            (rows, "is no file of the tokens of tide@1"),
+        ):
+            with pytest.raises(SpecError, match=complaint) as caught:
+                Datasets(store).append("tide", {"train": [wrong]})
+            assert caught.value.hint
+        assert [one.version for one in Datasets(store).list()] == [1]
+
 
 def append_one(url: str, token: int) -> int:
     store = open_store(url)
@@ -387,6 +402,21 @@ class TestBrokenRecord:
         (wrong,) = [entry for entry in broken.entries() if entry.problem]
         assert (wrong.reference, wrong.record) == ("tide@2", None)
         assert "is not a whole dataset record" in str(wrong.problem)
+
+    def test_broken_tags_and_removals_are_named_and_the_rest_is_listed(
+        self, store: Store, broken: Datasets, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        broken.tag("quay@1", "golden")
+        broken.tag("quay@1", "silver")
+        store.put("datasets/quay/tags/golden/000000000001.json", b"{")
+        store.put("datasets/quay/removals/000000000003/000000000001.json", b"{")
+        found = list(broken.entries("quay"))
+        assert [(one.version, one.tags, one.problem is None) for one in found] == [
+            (1, ("silver",), True), (2, (), True), (3, (), False),
+        ]  # fmt: skip
+        assert "quay@golden is left out: " in capsys.readouterr().err
+        with pytest.raises(IntegrityError, match="is not a whole removal record"):
+            broken.gc("quay", keep=1)
 
     def test_the_others_open_and_it_does_not(self, broken: Datasets) -> None:
         assert tokens_of(broken.get("tide@3")) == [3]

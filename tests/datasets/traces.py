@@ -52,6 +52,7 @@ HARD = {
     "bursts of 10 days, 180 apart": bursty(10, 180),
     "60 days busy, 120 quiet": bursty(60, 180),
     "by chance, one in 20 days": chance(0.05),
+    "by chance, one in 50 days": chance(0.02),
     "read once": [1] + [0] * (DAYS - 1),
 }
 """Where what comes cannot be told from what was, so that whoever has no foresight pays more."""
@@ -59,7 +60,8 @@ HARD = {
 
 def online_usd(policy: Policy, trace: Trace, classes: Mapping[Tier, StorageClass]) -> float:
     """What a policy pays for a GB that begins in the hot tier. It sees the past only."""
-    tier, days, usd = "hot", 0, 0.0
+    days, usd = 0, 0.0
+    tier: Tier = "hot"
     accesses = [BEGIN]
     for day, count in enumerate(trace):
         one = classes[tier]

@@ -26,13 +26,15 @@ LIVE = ProcessName(host="elsewhere", pid=1, started=1.0)
 GONE = ProcessName(host=socket.gethostname(), pid=os.getpid(), started=1.0)
 
 
-def add_versions(store: Store, *contents: Sequence[int], made_at: datetime = LONG_AGO) -> list[DatasetVersion]:
+def add_versions(
+    store: Store, *contents: Sequence[int], made_at: datetime = LONG_AGO, tokens: int = 64
+) -> list[DatasetVersion]:
     """A version for each list of numbers, with a shard for each number: the same number is the same shard."""
     import numpy as np
 
     made = []
     for some in contents:
-        shards = [put_shard(store, NAME, np.full(64, number, dtype=np.uint16)) for number in some]
+        shards = [put_shard(store, NAME, np.full(tokens, number, dtype=np.uint16)) for number in some]
         split = list_shards(store, NAME, shards)
 
         def make(version: int, writer: str, split: object = split) -> DatasetVersion:

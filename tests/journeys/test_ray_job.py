@@ -101,6 +101,13 @@ def test_a_submitted_job_trains_into_the_shared_workspace(cluster: Cluster) -> N
     assert run.metrics()[-1].step == 20
 
 
+def test_a_submitted_job_reads_text_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    here = tw.Workspace(str(tmp_path)).datasets.add(tw.DatasetSpec.load(ROOT / "jobs" / "pystdlib.dataset.yaml"))
+    done = cluster.submit("python", "jobs/prepare.py", "jobs/pystdlib.dataset.yaml", "--on", "ray")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert tw.Workspace(str(cluster.workspace)).datasets.get("pystdlib").record.splits == here.record.splits
+
+
 def _environment(workspace: Path) -> dict[str, str]:
     """The environment of a machine of its own: another Ray's token and address are not in it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}

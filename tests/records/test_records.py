@@ -15,12 +15,15 @@ from tradewind.errors import IntegrityError
 from tradewind.records import (
     AliasMove,
     CheckpointRecord,
+    DatasetCopy,
     DatasetVersion,
     Effort,
+    EgressChange,
     EndpointState,
     Fact,
     Machine,
     ModelVersion,
+    Place,
     ProcessName,
     Record,
     RunEnd,
@@ -28,6 +31,8 @@ from tradewind.records import (
     Shard,
     Split,
     StoredFile,
+    TierChange,
+    TierMove,
     TokenizerFile,
     Usage,
     now,
@@ -82,12 +87,27 @@ EXAMPLES: tuple[tuple[Record, str], ...] = (
         "endpoint:chat/4",
     ),
     (
+        TierChange(
+            name="stdlib", change=2, writer="w", mover="m", status="ended", cloud="s3", policy="cost", process=PROCESS,
+            moves=(TierMove(version=1, split="train", before="hot", after="cold", num_objects=2, num_bytes=9),),
+        ),
+        "tier change:stdlib/2",
+    ),
+    (
         Usage(
             usage_id="u1", activity="serving", subject="endpoint:chat/4", machine="quay", seconds=1, cpu_seconds=1,
             energy_wh=0, usd=0,
         ),
         "usage:u1",
     ),
+    (
+        DatasetCopy(
+            name="stdlib", url="gs://far/stdlib", place=Place(cloud="gcp", region="us-east1"), versions=(1, 3),
+            change=2, writer="w",
+        ),
+        "copy:stdlib/2",
+    ),
+    (EgressChange(change=7, writer="w", limit_nusd=10**10, reserved_nusd=5, by_nusd=-2), "egress:7"),
 )  # fmt: skip
 
 each_record = pytest.mark.parametrize("record", [record for record, _ in EXAMPLES], ids=lambda record: record.kind)

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import os
+import pickle
+import traceback
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, quote
 
 import pytest
 
@@ -57,6 +61,31 @@ def test_wrong_key_is_an_auth_error(azurite: Azurite, alone: pytest.MonkeyPatch)
     alone.setenv("AZURE_STORAGE_ACCOUNT_KEY", "d3Jvbmc=")
     with pytest.raises(AuthError, match="is refused"):
         open_store("az://harbour/deep").get("a")
+
+
+def test_shared_access_signature_is_enough_and_is_never_shown(azurite: Azurite, alone: pytest.MonkeyPatch) -> None:
+    blob = pytest.importorskip("azure.storage.blob")
+    token = blob.generate_account_sas(
+        azurite.account,
+        azurite.key,
+        blob.ResourceTypes(container=True, object=True),
+        blob.AccountSasPermissions(read=True, write=True, list=True, create=True),
+        datetime.now(UTC) + timedelta(hours=1),
+    )
+    for name, value in azurite.environment.items():
+        alone.setenv(name, value)
+    alone.delenv("AZURE_STORAGE_ACCOUNT_KEY")
+    alone.setenv("AZURE_STORAGE_SAS_TOKEN", token)
+    store = open_store("az://harbour/signed")
+    store.put("a", b"1")
+    assert store.get("a") == b"1"
+    signature = dict(parse_qsl(token))["sig"]
+    alone.setenv("AZURE_STORAGE_SAS_TOKEN", token.replace("sp=", "sp=x"))
+    with pytest.raises(AuthError) as caught:
+        open_store("az://harbour/signed").put("a", b"1")
+    shown = "".join(traceback.format_exception(caught.value)) + repr(store) + repr(pickle.dumps(store))
+    for secret in (signature, quote(signature, safe=""), token):
+        assert secret not in shown
 
 
 def test_missing_account_says_what_to_set(alone: pytest.MonkeyPatch) -> None:

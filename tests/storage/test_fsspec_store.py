@@ -17,6 +17,22 @@ from tradewind.storage.fsspec_store import UNFINISHED, FsspecStore
 from tradewind.storage.probe import require_exclusive_create
 
 
+class FullFile:
+    """A file on a disk without room."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __enter__(self) -> FullFile:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.file.close()
+
+    def write(self, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
 class Harbour(LocalFileSystem):  # type: ignore[misc]
     """Local files behind a scheme of its own, with failures on demand."""
 
@@ -24,13 +40,15 @@ class Harbour(LocalFileSystem):  # type: ignore[misc]
     failure: Exception | None = None
     failures = 0
     is_careless = False
+    is_full = False
 
     def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         if Harbour.failures:
             Harbour.failures -= 1
             assert Harbour.failure
             raise Harbour.failure
-        return super().open(path, mode.replace("x", "w") if Harbour.is_careless else mode, **options)
+        file = super().open(path, mode.replace("x", "w") if Harbour.is_careless else mode, **options)
+        return FullFile(file) if Harbour.is_full else file
 
     def ls(self, path: str, detail: bool = False, **options: Any) -> Any:
         if Harbour.failures:
@@ -112,6 +130,20 @@ def test_error_of_a_library_that_quotes_a_password_is_masked(store: Store, monke
 def test_package_that_is_missing_is_said_with_the_scheme() -> None:
     with pytest.raises((SpecError, StorageError), match=r"hdfs://host\.invalid/a/key"):
         open_store("hdfs://host.invalid/a").get("key")
+
+
+def test_create_that_breaks_off_leaves_nothing_behind(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Harbour, "is_full", True)
+    with pytest.raises(CapacityError):
+        store.create("a", b"1")
+    assert list(store.list("")) == []
+    monkeypatch.setattr(Harbour, "is_full", False)
+    store.create("a", b"1")
+
+
+def test_tradewinds_own_scheme_is_no_store() -> None:
+    with pytest.raises(SpecError, match="no store for tradewind:// URLs"):
+        open_store("tradewind://name@1")
 
 
 def test_put_is_seen_whole_or_not_at_all(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

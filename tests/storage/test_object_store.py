@@ -20,6 +20,7 @@ import pytest
 from tests.conftest import ACCESS_KEY_ID, SECRET_ACCESS_KEY, free_port
 from tradewind.errors import AuthError, CapacityError, NotFoundError, SpecError, StorageError, TradewindError
 from tradewind.storage import Store, fetch_content, open_store, put_content
+from tradewind.storage.cache import Cache
 
 NOBODY = 65534
 SESSION_TOKEN = "FwoGZXIvYXdzEXAMPLE"
@@ -217,11 +218,11 @@ def test_full_disk_is_a_capacity_error_and_nothing_half_is_visible(tiny_disk: Pa
 
 
 @pytest.mark.lab
-def test_full_cache_is_a_storage_error_and_keeps_no_part(tiny_disk: Path) -> None:
+def test_full_cache_is_a_capacity_error_and_keeps_no_part(tiny_disk: Path) -> None:
     store = open_store("memory://full-cache")
     file = put_content(store, "shards", b"x" * 2**21)
-    with pytest.raises(StorageError, match="No space left"):
-        fetch_content(store, file, what="dataset", cache=tiny_disk)
+    with pytest.raises(CapacityError, match="no room left"):
+        fetch_content(store, file, what="dataset", cache=Cache(tiny_disk, 10**9))
     assert [path for path in tiny_disk.rglob("*") if path.is_file()] == []
 
 

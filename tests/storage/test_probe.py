@@ -74,7 +74,7 @@ def test_one_declared_writer_may_use_a_server_without_conditions(
             raise Refusal(501, "NotImplemented", "A header you provided implies functionality that is not implemented.")
 
     monkeypatch.setattr(Conditions, "check", refuse)
-    with pytest.raises(StorageError, match="NotImplemented"):
+    with pytest.raises(SpecError, match="lets several writers create the same object"):
         remote.create("a", b"1")
     monkeypatch.setenv("TRADEWIND_SINGLE_WRITER", "1")
     remote.create("a", b"1")

@@ -108,8 +108,9 @@ class TestXml:
 
     def test_copy_may_change_the_storage_class(self, server: Gcs) -> None:
         ask(server, "PUT", "/harbour/warm", b"1")
-        headers = {"x_goog_copy_source": "/harbour/warm", "x_goog_storage_class": "COLDLINE"}
-        assert ask(server, "PUT", "/harbour/warm", **headers)[0] == 200
+        source = "/harbour/warm"
+        copy = ask(server, "PUT", source, x_goog_copy_source=source, x_goog_storage_class="COLDLINE")
+        assert copy[0] == 200
         assert ask(server, "HEAD", "/harbour/warm")[1]["x-goog-storage-class"] == "COLDLINE"
         assert ask(server, "PUT", "/harbour/warm", b"", x_goog_storage_class="TEPID")[0] == 400
 
@@ -183,7 +184,7 @@ def test_google_cloud_storage_reads_and_writes(server: Gcs, monkeypatch: pytest.
     from google.auth.credentials import AnonymousCredentials
 
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
-    client = storage.Client(project="p", credentials=AnonymousCredentials())
+    client = storage.Client(project="p", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
     blob = client.bucket("harbour").blob("google/one")
     blob.upload_from_string(b"12345", if_generation_match=0)
     with pytest.raises(PreconditionFailed):

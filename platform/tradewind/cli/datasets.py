@@ -1,17 +1,29 @@
-"""`tw datasets`: make versions of datasets, look at them, check them."""
+"""`tw datasets`: make versions of datasets, look at them, compare and check them, let old ones go."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tradewind.cli import copies, tiers
-from tradewind.cli.output import Json, Where, as_json, facts, table
+from tradewind.cli.output import Json, Where, Yes, as_json, facts, table
+from tradewind.errors import SpecError
+from tradewind.progress import print_line
 from tradewind.units import format_bytes, format_count
 
-app = typer.Typer(no_args_is_help=True, help="Dataset versions: add, list, show, verify.")
-Reference = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A dataset; without a version the newest.")]
+if TYPE_CHECKING:
+    from tradewind.datasets.difference import Change
+    from tradewind.datasets.versions import Entry
+    from tradewind.records import Split
+
+LONGEST_GRACE_DAYS = 36_500
+
+app = typer.Typer(no_args_is_help=True, help="Dataset versions: add, list, show, compare, keep, check.")
+Reference = Annotated[
+    str, typer.Argument(metavar="NAME[@VERSION|@TAG]", help="A dataset; without a version the newest.")
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset.")]
 
 
 @app.command()
@@ -34,60 +46,122 @@ def add(
         as_json(record)
     else:
         again = f", {record.duplicates} more were duplicates" if record.duplicates else ""
-        made = f"{format_count(record.tokens)} tokens from {record.documents} documents"
+        text = f"{format_count(record.tokens)} tokens from {record.documents} documents"
+        made = f"{format_count(record.rows)} rows" if record.format == "table" else text
         typer.echo(f"{record.name}@{record.version}: {made}{again}")
 
 
 @app.command("list")
-def list_(workspace: Where = None, json: Json = False) -> None:
-    """All versions of all datasets."""
+def list_(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only the versions of this dataset.")] = None,
+    removed: Annotated[bool, typer.Option("--removed", help="Also those that gc has removed.")] = False,
+    workspace: Where = None,
+    json: Json = False,
+) -> None:
+    """All versions of all datasets, with their tags. A damaged record is named, and the others are listed."""
     from tradewind.workspace import Workspace
 
-    found = list(Workspace(workspace).datasets.list())
+    found = list(Workspace(workspace).datasets.entries(name, removed=removed))
     if json:
-        as_json(found)
-        return
-    rows = [
-        (f"{one.name}@{one.version}", f"{one.created_at:%Y-%m-%d %H:%M}", one.documents, format_count(one.tokens),
-         one.tokenizer.vocabulary if one.tokenizer else "", format_bytes(one.text_bytes))
-        for one in found
-    ]  # fmt: skip
-    columns = ("dataset", "made (UTC)", "documents", "tokens", "vocabulary", "text")
-    table("datasets", columns, rows, empty="no datasets yet; make one: tw datasets add SPEC")
+        as_json([_listed(entry) for entry in found])
+    else:
+        rows = [(entry.reference, ", ".join(entry.tags), *_cells(entry)) for entry in found]
+        columns = ("dataset", "tags", "made (UTC)", "holds", "documents", "vocabulary", "state")
+        table("datasets", columns, rows, empty="no datasets yet; make one: tw datasets add SPEC")
+    broken = [entry for entry in found if entry.problem]
+    for entry in broken:
+        print_line(f"{entry.reference} cannot be read: {entry.problem}")
+    if broken:
+        raise typer.Exit(1)
 
 
 @app.command()
 def show(dataset: Reference, workspace: Where = None, json: Json = False) -> None:
-    """What a version holds."""
+    """What a version holds: splits, shards, bytes, columns, where it came from."""
     from tradewind.workspace import Workspace
 
-    record = Workspace(workspace).datasets.get(dataset).record
+    place = Workspace(workspace)
+    found = place.datasets.get(dataset)
+    record = found.record
+    tags = sorted(tag for tag, version in place.datasets.tags(record.name).items() if version == record.version)
+    tables = {name: found.shard_table(name) for name in record.splits}
+    sizes = {name: int(shards.num_bytes.sum()) for name, shards in tables.items()}
     if json:
-        as_json(record)
+        counts = {name: {"shards": len(tables[name]), "num_bytes": sizes[name]} for name in tables}
+        as_json({**record.model_dump(mode="json"), "tags": tags, "totals": counts})
         return
     splits = {
-        f"split {name}": f"{format_count(split.tokens)} tokens in {split.documents} documents"
+        f"split {name}": f"{_amount(split)} in {len(tables[name])} shards of {format_bytes(sizes[name])} together"
         for name, split in record.splits.items()
     }
+    file = record.tokenizer
     facts(
-        f"{record.name}@{record.version}",
+        found.reference,
         {
             "made (UTC)": f"{record.created_at:%Y-%m-%d %H:%M:%S}",
-            "text": format_bytes(record.text_bytes),
+            **({"tags": ", ".join(tags)} if tags else {}),
+            **({"from": ", ".join(record.parents)} if record.parents else {}),
+            **({"text": format_bytes(record.text_bytes)} if record.text_bytes else {}),
             **splits,
-            "token type": record.dtype,
-            **(
-                {"tokenizer": f"{file.vocabulary} tokens, sha256 {file.sha256[:12]}…"}
-                if (file := record.tokenizer)
-                else {}
-            ),
+            **({"token type": record.dtype} if record.dtype else {}),
+            **({"tokenizer": f"{file.vocabulary} tokens, sha256 {file.sha256[:12]}…"} if file else {}),
+            **{f"column {name}": kind for name, kind in record.columns.items()},
         },
     )
 
 
 @app.command()
+def diff(old: Reference, new: Reference, workspace: Where = None, json: Json = False) -> None:
+    """What the second version has that the first has not, and the other way round."""
+    from tradewind.datasets.difference import compare
+    from tradewind.workspace import Workspace
+
+    datasets = Workspace(workspace).datasets
+    found = compare(datasets.get(old), datasets.get(new))
+    if json:
+        as_json(found.to_dict())
+        return
+    columns = ("split", "shards +", "shards -", "shared", "bytes +", "bytes -", "tokens", "rows", "documents")
+    rows = [
+        (name, one.added, one.removed, one.shared, format_bytes(one.bytes_added), format_bytes(one.bytes_removed),
+         *(_change(change) for change in (one.tokens, one.rows, one.documents)))
+        for name, one in found.splits.items()
+    ]  # fmt: skip
+    table(f"{found.old} → {found.new}{', its parent' if found.is_parent else ''}", columns, rows, empty="no splits")
+    words = {
+        "format": found.format,
+        "token type": found.dtype,
+        **{f"column {name}": change for name, change in found.columns.items()},
+        **{f"spec {name}": change for name, change in found.spec.items()},
+    }
+    changed = [(name, *change) for name, change in words.items() if change[0] != change[1]]
+    changed += [] if found.tokenizer_is_same else [("tokenizer", "one", "another")]
+    if changed:
+        table("changed", ("what", "before", "after"), changed, empty="")
+    if found.is_same:
+        typer.echo("both hold the same bytes")
+
+
+@app.command()
+def tag(
+    dataset: Reference,
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="The tag, like `golden`.")],
+    workspace: Where = None,
+    json: Json = False,
+) -> None:
+    """Let NAME@TAG mean a version. What it meant before stays in its history; gc keeps tagged versions."""
+    from tradewind.workspace import Workspace
+
+    move = Workspace(workspace).datasets.tag(dataset, tag)
+    if json:
+        as_json(move)
+    else:
+        typer.echo(f"{move.name}@{move.tag} is {move.name}@{move.version}")
+
+
+@app.command()
 def verify(dataset: Reference, workspace: Where = None, json: Json = False) -> None:
-    """Read every byte of a version and compare it with its checksum."""
+    """Read every byte of a version and compare it with its checksum. Names all damaged files; exits with 1."""
     from tradewind.workspace import Workspace
 
     found = Workspace(workspace).datasets.get(dataset)
@@ -96,6 +170,100 @@ def verify(dataset: Reference, workspace: Where = None, json: Json = False) -> N
         as_json({"dataset": found.reference, "bytes": count, "whole": True})
     else:
         typer.echo(f"{found.reference} is whole: {format_bytes(count)} checked")
+
+
+@app.command()
+def gc(
+    dataset: Name,
+    keep: Annotated[int, typer.Option("--keep", help="How many of the newest versions stay.")],
+    grace: Annotated[
+        float, typer.Option("--grace", metavar="DAYS", help="How long files stay that no version names any more.")
+    ] = 7,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and change nothing.")] = False,
+    workspace: Where = None,
+    json: Json = False,
+) -> None:
+    """Remove old versions, and delete files that nothing has named for some days.
+
+    The newest versions stay, tagged ones, and those that a live run or a registered model uses. A removed version can
+    be taken back with `tw datasets restore` until its files are deleted.
+    """
+    from dataclasses import asdict
+    from datetime import timedelta
+
+    from tradewind.workspace import Workspace
+
+    if not 0 <= grace <= LONGEST_GRACE_DAYS:
+        raise SpecError(f"--grace {grace} is no time in days", hint=f"write 0 to {LONGEST_GRACE_DAYS}")
+    done = Workspace(workspace).datasets.gc(dataset, keep=keep, grace=timedelta(days=grace), dry_run=dry_run)
+    if json:
+        as_json(asdict(done))
+        return
+    rows = [*((f"{dataset}@{one}", "removed") for one in done.removed), *(
+        (f"{dataset}@{one}", f"kept: {why}") for one, why in done.kept.items()
+    )]  # fmt: skip
+    table(f"{dataset}{', nothing is changed' if dry_run else ''}", ("version", "state"), sorted(rows), empty="")
+    typer.echo(
+        f"{'would delete' if dry_run else 'deleted'} {done.num_files} files ({format_bytes(done.num_bytes)}); "
+        f"{done.waiting_files} unused ones ({format_bytes(done.waiting_bytes)}) are younger than {grace:g} days"
+    )
+
+
+@app.command()
+def restore(
+    dataset: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The version; of archived ones also a tag.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Return when archived shards are readable.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Only say where archived shards stand.")] = False,
+    yes: Yes = False,
+    workspace: Where = None,
+    json: Json = False,
+) -> None:
+    """Take a removed version back while its files are there, and bring archived shards to where they can be read."""
+    from tradewind.specs import Reference
+    from tradewind.workspace import Workspace
+
+    datasets = Workspace(workspace).datasets
+    is_taken_back = not status and Reference.parse(dataset).version is not None
+    found = datasets.restore(dataset) if is_taken_back else datasets.get(dataset)
+    if tiers.restore_archived(workspace, dataset, wait=wait, status=status, yes=yes, json=json):
+        return
+    if json:
+        as_json(found.record)
+    else:
+        typer.echo(f"{found.reference} is there, none of its shards in an archive")
+
+
+def _listed(entry: Entry) -> dict[str, Any]:
+    """A record with what is known beside it, or what is wrong with it."""
+    known = entry.record.model_dump(mode="json") if entry.record else {"name": entry.name, "version": entry.version}
+    removed_at = {"removed_at": entry.removed_at.isoformat()} if entry.removed_at else {}
+    return {
+        **known,
+        "tags": list(entry.tags),
+        **removed_at,
+        **({"problem": str(entry.problem)} if entry.problem else {}),
+    }
+
+
+def _cells(entry: Entry) -> tuple[object, ...]:
+    one = entry.record
+    if one is None:
+        return ("–", "–", "–", "–", "damaged")
+    holds = f"{format_count(one.rows)} rows" if one.format == "table" else f"{format_count(one.tokens)} tokens"
+    state = f"removed {entry.removed_at:%Y-%m-%d %H:%M}" if entry.removed_at else ""
+    vocabulary = one.tokenizer.vocabulary if one.tokenizer else None
+    return (f"{one.created_at:%Y-%m-%d %H:%M}", holds, one.documents or None, vocabulary, state)
+
+
+def _amount(split: Split) -> str:
+    if split.rows:
+        return f"{format_count(split.rows)} rows"
+    return f"{format_count(split.tokens)} tokens of {split.documents} documents"
+
+
+def _change(change: Change) -> str:
+    before, after = ("–" if one is None else format_count(one) for one in change)
+    return before if before == after else f"{before} → {after}"
 
 
 app.add_typer(copies.app)

@@ -129,6 +129,7 @@ def _policy(name: str, after: float | None, coldest: Tier | None) -> Policy:
 
 def _show(plan: Plan) -> None:
     from tradewind.datasets.placement import total
+    from tradewind.storage.classes import price_note
 
     rows = [
         (f"{plan.name}@{line.version}", line.split, line.num_objects, format_bytes(line.num_bytes),
@@ -146,7 +147,10 @@ def _show(plan: Plan) -> None:
             _usd(total([getattr(line, name) for line in moving])) for name in ("saves_usd_per_month", "move_usd")
         )
         typer.echo(f"to move: {len(plan.moves)} objects, {size}; saves {saves} a month, costs {costs} once")
-        typer.echo("amounts are estimated from list prices, without requests")
+        region, as_of = plan.prices
+        typer.echo(f"amounts are estimated from list prices of {region}, {as_of}, without requests")
+        if note := price_note(plan.cloud):
+            typer.echo(note)
     for words in plan.unknown:
         typer.echo(f"not known: {words}")
 

@@ -117,14 +117,14 @@ class Batches:
         ]
 
     def ahead(self, draws: Draws) -> list[tuple[int, int]]:
-        """Shards, as source and number: of the windows of some draws, then of the windows behind those."""
+        """Shards with samples, as source and number: of the windows of some draws, then of the windows behind those."""
         windows = self.windows(draws) + [
             (number, window)
             for number, order, positions in self._by_source(draws)
             for window in order.windows_behind(positions)
         ]
         found = [(number, shard) for number, window in windows for shard in self.orders[number].shards(window).tolist()]
-        return list(dict.fromkeys(found))
+        return [(number, shard) for number, shard in dict.fromkeys(found) if self.sources[number].rows[shard]]
 
     def _by_source(self, draws: Draws) -> Iterator[tuple[int, Order, Indices]]:
         for number, order in enumerate(self.orders):

@@ -7,6 +7,7 @@ one for each `BLOCK_BYTES`; the SHA-256 in the manifest covers ids and checksums
 
 from __future__ import annotations
 
+import mmap
 import zlib
 
 import numpy as np
@@ -42,7 +43,14 @@ def span(blocks: range, length: int) -> tuple[int, int]:
     return blocks.start * BLOCK_BYTES, min(length, blocks.stop * BLOCK_BYTES)
 
 
-def checksums(data: bytes) -> list[int]:
+def checksums(data: bytes | memoryview) -> list[int]:
     """The checksum of each block of `data`, which starts with one."""
     view = memoryview(data)
     return [zlib.crc32(view[start : start + BLOCK_BYTES]) for start in range(0, len(data), BLOCK_BYTES)]
+
+
+def is_whole(data: mmap.mmap, length: int) -> bool:
+    """Whether a shard with `length` bytes of ids has the checksums that stand behind them."""
+    with memoryview(data) as view:
+        expected: list[int] = np.frombuffer(view[length:], dtype="<u4").tolist()
+        return checksums(view[:length]) == expected

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tradewind.errors import ConflictError, QuotaError, SpecError, TradewindError
+from tradewind.errors import ConflictError, QuotaError, SpecError, StorageError, TradewindError
 from tradewind.records import EgressChange
 from tradewind.storage import RecordLog, Store
 from tradewind.storage.probe import require_exclusive_create
@@ -27,6 +27,8 @@ from tradewind.units import format_usd
 FOLDER = "ledger/egress"
 BLOCKS = 64
 """A process takes at most this part of the limit at once, unless one request costs more."""
+FIRST_REQUESTS = 8
+"""Its first block is for so many requests, and each further one is twice as large: who reads little takes little."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 2.0
 LOOK_AGAIN_S = 60.0
 """How long a process that saw no limit may take to notice one."""
@@ -57,14 +59,14 @@ class EgressBudget:
 
     def hold(self, nusd: int, *, what: str) -> Hold:
         """Set aside the price of a request. Raises QuotaError, which says `what` it was for."""
-        return self._wallet.hold(nusd, self, what)
+        return self._wallet.hold(nusd, self, f"{what} would cost {format_usd(nusd / NUSD)}")
 
     def close(self) -> None:
         """Give back what this process took and did not spend. Requests that are on their way keep theirs."""
         self._wallet.close(self)
 
-    def take(self, least: int, *, what: str) -> int | None:
-        """A block of at least so much from the log, or None where there is no limit. For wallets."""
+    def take(self, least: int, wish: int, *, what: str) -> int | None:
+        """A block of at least `least` from the log, or None where there is no limit. For wallets."""
         if self.account() is None:
             return None
 
@@ -73,7 +75,7 @@ class EgressBudget:
             room = before.limit_nusd - before.reserved_nusd
             if least > room:
                 raise _exceeded(before, least, what)
-            return _Step(by=max(least, min(before.limit_nusd // BLOCKS, room // 4)))
+            return _Step(by=max(least, min(wish, before.limit_nusd // BLOCKS, room // 4)))
 
         return self._append(block).by_nusd
 
@@ -148,8 +150,10 @@ class _Wallet:
     """What this process has taken and not spent yet."""
 
     left: int = 0
+    block: int = 0
     newest: int = 0
     """The last record that was seen in the log."""
+    is_unlimited: bool = False
     unlimited_until: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
     closes_at_exit: bool = False
@@ -159,14 +163,25 @@ class _Wallet:
             if nusd <= 0 or time.monotonic() < self.unlimited_until:
                 return Hold(None, 0)
             if self.left < nusd:
-                block = budget.take(nusd - self.left, what=what)
-                if block is None:
-                    self.unlimited_until = time.monotonic() + LOOK_AGAIN_S
-                    return Hold(None, 0)
-                self.left += block
-                self._close_at_exit(budget)
+                self._refill(nusd - self.left, nusd, budget, what)
+            if self.is_unlimited:
+                self.unlimited_until = time.monotonic() + LOOK_AGAIN_S
+                return Hold(None, 0)
             self.left -= nusd
             return Hold(self, nusd)
+
+    def _refill(self, least: int, nusd: int, budget: EgressBudget, what: str) -> None:
+        self.block = max(2 * self.block, FIRST_REQUESTS * nusd)
+        try:
+            block = budget.take(least, self.block, what=what)
+        except StorageError:
+            if not self.is_unlimited:
+                raise
+            return  # there was no limit when this process looked last, and copies are for when home is down
+        self.is_unlimited = block is None
+        if block is not None:
+            self.left += block
+            self._close_at_exit(budget)
 
     def put_back(self, nusd: int) -> None:
         with self.lock:
@@ -197,12 +212,11 @@ def _close_quietly(budget: EgressBudget, pid: int) -> None:
         return
 
 
-def _exceeded(account: EgressChange, nusd: int, what: str) -> QuotaError:
+def _exceeded(account: EgressChange, least: int, what: str) -> QuotaError:
     limit, taken = account.limit_nusd / NUSD, account.reserved_nusd / NUSD
     return QuotaError(
-        f"{what} would cost {format_usd(nusd / NUSD)}, and {format_usd(taken)} of the egress budget of "
-        f"{format_usd(limit)} is spent or set aside",
-        hint=f"raise it with `tw datasets budget {_enough(taken + nusd / NUSD):g}`, or read from a nearer copy",
+        f"{what}, and {format_usd(taken)} of the egress budget of {format_usd(limit)} is spent or set aside",
+        hint=f"raise it with `tw datasets budget {_enough(taken + least / NUSD):g}`, or read from a nearer copy",
     )
 
 

@@ -32,7 +32,7 @@ from tradewind.datasets.tokenizer import END_OF_TEXT, train_tokenizer
 from tradewind.datasets.tokenizer_choice import ChosenTokenizer, given_tokenizer, sample
 from tradewind.errors import ConflictError, SpecError
 from tradewind.records import Split, TokenizerFile
-from tradewind.specs import DatasetSpec
+from tradewind.specs import DatasetSpec, TextSpec
 from tradewind.storage import Store, open_store
 from tradewind.units import format_count
 
@@ -62,6 +62,13 @@ def connected() -> Session:
     return ExitStack()
 
 
+def text_of(spec: DatasetSpec) -> TextSpec:
+    """Raises SpecError for the spec of a table."""
+    if spec.text is None:
+        raise SpecError(f"the spec of {spec.name} holds no text", hint="a table has no documents to tokenize")
+    return spec.text
+
+
 @contextmanager
 def build(
     store: Store,
@@ -77,9 +84,10 @@ def build(
     `tokenizer_of` is the dataset that the spec takes its tokenizer from. Raises NotFoundError when no file matches,
     SpecError for text that cannot be used, ConflictError for files that change meanwhile.
     """
-    sources = find_sources(spec.text)
+    text = text_of(spec)
+    sources = find_sources(text)
     given = given_tokenizer(spec.tokenizer, tokenizer_of)
-    groups = group_sources(sources, shard_bytes=spec.shard_bytes, column=spec.text.column)
+    groups = group_sources(sources, shard_bytes=spec.shard_bytes, column=text.column)
     num_bytes = sum(group.num_bytes for group in groups)
     where = pipeline.choose(on, num_bytes)
     prefix = f"{FOLDER}/{spec.name}/building/{_identity(spec, sources, given)}"
@@ -93,6 +101,7 @@ def build(
             scratch.clear()
             raise
         scratch.clear()
+        scratch.clear_abandoned()
     else:
         scratch = Scratch(open_store(f"memory://{uuid.uuid4().hex}"), prefix)
         try:
@@ -105,7 +114,7 @@ def _written(
     store: Store, spec: DatasetSpec, stage: Stage, groups: Sequence[Group], given: ChosenTokenizer | None
 ) -> Corpus:
     """Both passes, and what they have made."""
-    wanted = select(stage, spec.text, groups)
+    wanted = select(stage, text_of(spec), groups)
     bound = heldout_bound(
         spec.heldout_fraction,
         lowest=min(bytes.fromhex(one.scan.lowest) for one in wanted),
@@ -128,7 +137,7 @@ def _new_tokenizer(spec: DatasetSpec, scratch: Scratch, wanted: Sequence[Wanted]
     if not scratch.has(TOKENIZER):
         with progress.track("tokenizer") as bar:
             bar.advance(0, note=f"{format_count(vocabulary)} tokens")
-            texts = sample(wanted, bound, column=spec.text.column)
+            texts = sample(wanted, bound, column=text_of(spec).column)
             scratch.finish(TOKENIZER, train_tokenizer(texts, vocabulary=vocabulary).to_str().encode())
     return ChosenTokenizer(scratch.read(TOKENIZER), END_OF_TEXT, vocabulary)
 
@@ -141,7 +150,7 @@ def _encode(
         store=store,
         name=spec.name,
         scratch=stage.scratch,
-        column=spec.text.column,
+        column=text_of(spec).column,
         shard_bytes=spec.shard_bytes,
         bound=bound,
         end_of_text=tokenizer.end_of_text,

@@ -84,11 +84,9 @@ class Dataset:
 
     def verify(self) -> int:
         """Read every byte and check it. Returns the bytes read. Raises IntegrityError that names all damaged files."""
-        found = self.verification()
-        found.raise_if_damaged()
-        return found.num_bytes
+        return self.verification(or_raise=True).num_bytes
 
-    def verification(self) -> Verification:
+    def verification(self, *, or_raise: bool = False) -> Verification:
         """Read every byte from the store, and tell which files are damaged."""
         files: list[StoredFile] = [self.record.tokenizer] if self.record.tokenizer else []
         damaged = []
@@ -97,8 +95,13 @@ class Dataset:
             try:
                 files += self.shard_table(name)
             except IntegrityError:
-                damaged.append(IntegrityError(f"dataset {self.reference}: the shards of {name} cannot be listed"))
-        return verify_files(self.store, files, what=f"dataset {self.reference}", damaged=damaged)
+                damaged.append(
+                    IntegrityError(
+                        f"dataset {self.reference}: the shards of {name} cannot be listed",
+                        hint="restore the listing from a copy",
+                    )
+                )
+        return verify_files(self.store, files, what=f"dataset {self.reference}", damaged=damaged, or_raise=or_raise)
 
     def rows(
         self, split: str = "train", *, columns: Sequence[str] | None = None, rows_at_once: int | None = None

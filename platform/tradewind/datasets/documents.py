@@ -32,10 +32,10 @@ class Document:
     digest: bytes
 
 
-def read_documents(part: Part, *, column: str) -> Iterator[Document]:
+def read_documents(part: Part, *, column: str, opened: IO[bytes] | None = None) -> Iterator[Document]:
     """The documents of a part of a file, one at a time. Raises SpecError for what cannot be read as such."""
     readers = {"parquet": _rows, "lines": _lines, "plain": _file}
-    with told(part.source), part.source.open() as file:
+    with told(part.source), opened or part.source.open() as file:
         for text, data in readers[part.source.format](file, part, column):
             if data:
                 yield Document(text, len(data), hashlib.sha256(data).digest()[:DIGEST_BYTES])

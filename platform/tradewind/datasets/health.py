@@ -13,8 +13,6 @@ from collections import deque
 WEIGHT = 0.2
 SAMPLES, FEWEST_SAMPLES = 200, 20
 PERCENTILE = 0.95
-FIRST_PATIENCE_S = 5.0
-"""Until enough was measured, a copy that has not finished by then is not waited for alone."""
 SHORTEST_PATIENCE_S = 0.05
 MEASURES_SPEED_BYTES, SHORTEST_MEASURED_S = 256 * 1024, 0.001
 """What is smaller, or came all at once, says nothing about speed."""
@@ -42,12 +40,12 @@ class Health:
         with self._lock:
             return self._expected_s(num_bytes)
 
-    def patience_s(self, num_bytes: int) -> float:
-        """How long to wait for a read before another copy is asked as well."""
+    def patience_s(self, num_bytes: int) -> float | None:
+        """How long nearly all such reads take, or None until enough were measured."""
         with self._lock:
             expected = self._expected_s(num_bytes)
             if expected is None or len(self._ratios) < FEWEST_SAMPLES:
-                return FIRST_PATIENCE_S
+                return None
             slow = sorted(self._ratios)[int(len(self._ratios) * PERCENTILE)]
             return max(SHORTEST_PATIENCE_S, slow * expected)
 

@@ -55,7 +55,7 @@ def import_tokens(
     chosen = tokenizer_from_file(str(tokenizer), end_of_text) if tokenizer else None
     checked = _Checked(chosen)
     written = {split: _write(store, name, checked.arrays(split, splits[split]), split, shard_bytes) for split in splits}
-    if checked.dtype is None:
+    if checked.dtype is None or not any(split.tokens for split in written.values()):
         raise SpecError(f"there are no tokens in {', '.join(splits)}", hint="give arrays that hold some")
     dtype: Literal["uint16", "uint32"] = "uint16" if checked.dtype.itemsize == 2 else "uint32"
     return Imported(written, dtype, chosen.put(store, name) if chosen else None)

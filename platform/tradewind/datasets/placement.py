@@ -8,15 +8,25 @@ version that was asked for or else the newest that names it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from tradewind.datasets.heat import DAY, Use, heat
 from tradewind.datasets.tiers import Decision, Policy, Situation, moving_usd, reading_usd, saving_usd
-from tradewind.storage.classes import TIERS, Cloud, StorageClass, StoredClass, Tier, classes, tier_of, unknown_prices
+from tradewind.storage.classes import (
+    TIERS,
+    Cloud,
+    StorageClass,
+    StoredClass,
+    Tier,
+    classes,
+    price_note,
+    tier_of,
+    unknown_prices,
+)
 
 RECENT = timedelta(hours=24)
 
@@ -85,6 +95,12 @@ class Plan:
         tiers = {tier for line in self.lines for tier in (line.now, line.then)}
         return unknown_prices(one for tier, one in classes(self.cloud).items() if tier in tiers)
 
+    @property
+    def prices(self) -> tuple[str, str]:
+        """Where and when the prices were those that are reckoned with."""
+        hot = classes(self.cloud)["hot"]
+        return hot.region, hot.as_of
+
     def to_dict(self) -> dict[str, Any]:
         lines = [{**asdict(line), "stays": line.stays} for line in self.lines]
         prices = [asdict(one) for one in classes(self.cloud).values()]
@@ -99,6 +115,7 @@ class Plan:
             "saves_usd_per_month": total([line.saves_usd_per_month for line in self.lines if not line.stays]),
             "move_usd": total([line.move_usd for line in self.lines if not line.stays]),
             "unknown_prices": self.unknown,
+            "price_note": price_note(self.cloud),
             "prices": prices,
         }
 
@@ -110,14 +127,15 @@ def total(amounts: Sequence[float | None]) -> float | None:
 
 def holds(
     name: str,
-    numbers: Sequence[int],
+    numbers: Collection[int],
     uses: Iterable[Use],
     *,
     at: datetime,
     recent: timedelta = RECENT,
     tags: Mapping[str, int] | None = None,
+    removed: Collection[int] = (),
 ) -> dict[int, tuple[str, ...]]:
-    """Why each version stays where it is; a version without a reason may move."""
+    """Why each version stays where it is; a version without a reason may move. A removed one is held by runs alone."""
     reasons: dict[int, list[str]] = {number: [] for number in numbers}
     for use in uses:
         why = _held_by(use, at, recent)
@@ -125,10 +143,11 @@ def holds(
             if why and use.reads(name, number):
                 reasons[number].append(why)
     for tag, number in sorted((tags or {}).items()):
-        if number in reasons:
+        if number in reasons and number not in removed:
             reasons[number].append(f"tag {tag}")
-    if numbers:
-        reasons[max(numbers)].append("newest version")
+    newest = max((number for number in numbers if number not in removed), default=None)
+    if newest is not None:
+        reasons[newest].append("newest version")
     return {number: tuple(found) for number, found in reasons.items()}
 
 
@@ -184,6 +203,7 @@ class _Judge:
     cloud: Cloud
     policy: Policy
     at: datetime
+    _alike: dict[tuple[object, ...], _Judged] = field(default_factory=dict)
 
     def judge(self, stored: StoredClass | None, naming: Sequence[Version], counted: int) -> _Judged:
         if stored is None:
@@ -191,15 +211,24 @@ class _Judge:
         tier = tier_of(self.cloud, stored.name)
         if tier is None:
             return _Judged(stored.num_bytes, stored.name, stored.name, "a class that is none of ours")
+        # More days than the least make no difference, and no policy is finer than an hour.
         days = max(0.0, (self.at - stored.since) / DAY) if stored.since else 0.0
-        situation = Situation(self.classes, stored.num_bytes, tier, days, (), self.at)
+        days = min(round(days * 24) / 24, float(self.classes[tier].minimum_days))
+        alike = (stored.num_bytes, tier, days, counted, *(version.number for version in naming))
+        if alike not in self._alike:
+            situation = Situation(self.classes, stored.num_bytes, tier, days, (), self.at)
+            self._alike[alike] = self._judge(situation, naming, counted)
+        return self._alike[alike]
+
+    def _judge(self, situation: Situation, naming: Sequence[Version], counted: int) -> _Judged:
+        tier, num_bytes = situation.tier, situation.num_bytes
         version, decision = self._decide(situation, naming, counted)
         situation = replace(situation, accesses=version.accesses)
         if decision.tier == tier:
             read = reading_usd(situation, tier)
-            return _Judged(stored.num_bytes, tier, tier, decision.reason, tier, tier, 0.0, 0.0, read)
+            return _Judged(num_bytes, tier, tier, decision.reason, tier, tier, 0.0, 0.0, read)
         return _Judged(
-            stored.num_bytes,
+            num_bytes,
             tier,
             decision.tier,
             decision.reason,

@@ -29,7 +29,8 @@ AT_ONCE_BYTES = 2 * 1024**2
 """Several steps are copied together up to this size: enough that the work for each step hardly counts."""
 AHEAD = 2
 """So many arrays of several steps wait for the consumer."""
-THREADS = 8
+THREADS = 4
+"""Downloads at the same time. With more of them, the shards that are needed first come later."""
 FOREVER = 2**62
 
 
@@ -51,7 +52,8 @@ class Reader:
     """Iterates over the batches of one of `world` readers from `start` samples on; for ever, or for some epochs.
 
     `worker` of `workers` takes every `workers`-th step, which is how several processes feed one consumer. Everything is
-    verified. What fails is raised where the batch is asked for: IntegrityError, StorageError, CapacityError.
+    verified. What fails is raised where the batch is asked for: IntegrityError, StorageError, CapacityError, and
+    SpecError for a start within a batch.
     `when_closed` is called whenever an iteration has ended.
     """
 
@@ -68,6 +70,10 @@ class Reader:
         cache: Cache | None = None,
         when_closed: Callable[[], object] = lambda: None,
     ) -> None:
+        if not 0 <= rank < world or not 0 <= worker < workers:
+            raise SpecError(f"reader {rank}, worker {worker} is not one of {world} readers with {workers} workers each")
+        if start < 0:
+            raise SpecError(f"sample {start} is before the first")
         self.batches = batches
         self._when_closed = when_closed
         self.rank, self.world, self.worker, self.workers = rank, world, worker, workers
@@ -144,13 +150,19 @@ class _Ahead:
         most = max(1, AT_ONCE_BYTES // (rows * batches.width * batches.dtype.itemsize))
         if reader.end is not None and reader.samples >= reader.end:
             return
-        step, count = reader.samples // batches.sequences, 1
+        step, within = divmod(reader.samples, batches.sequences)
+        if within:
+            raise SpecError(
+                f"{reader.samples} samples are no whole number of batches of {batches.sequences}",
+                hint="an epoch that ended with a shorter batch cannot be prolonged; ask for all epochs at once",
+            )
         step += (reader.worker - step) % reader.workers
         last, rest = divmod(reader.end, batches.sequences) if reader.end is not None else (FOREVER, 0)
+        count = 1
         while step < last:
-            end = step + count * reader.workers
-            yield range(step, min(end, last), reader.workers)
-            step, count = end, min(most, count * 2)
+            steps = range(step, min(step + count * reader.workers, last), reader.workers)
+            yield steps
+            step, count = steps[-1] + reader.workers, min(most, count * 2)
         if step == last and rest:
             yield range(last, last + 1)
 

@@ -47,6 +47,8 @@ FAR = 3
 UNFINISHED = ".part"
 NOWHERE = Path()
 AT_ONCE = 2
+FIRST_PATIENCE_S = 5.0
+"""Until enough was measured, a copy from which nothing has come for so long is not waited for alone."""
 
 
 @dataclass(frozen=True)
@@ -124,31 +126,39 @@ class Replicas:
         *,
         target: Path = NOWHERE,
     ) -> _Attempt[T]:
-        """The first attempt that succeeds; by then no other one writes to the target any more."""
+        """The first attempt that succeeds. Whatever happens, no other one writes to the target after that."""
+        running: list[_Attempt[T]] = []
+        try:
+            return self._race(run, file, num_bytes, what, target, running)
+        finally:
+            for attempt in running:
+                attempt.cancel()
+
+    def _race(
+        self,
+        run: Callable[[_Attempt[T]], T],
+        file: StoredFile,
+        num_bytes: int,
+        what: str,
+        target: Path,
+        running: list[_Attempt[T]],
+    ) -> _Attempt[T]:
         here = this_place()
         waiting = deque(self._ranked(here, num_bytes))
         is_race = self._prefer == "near" and len(waiting) > 1
         finished: queue.SimpleQueue[_Attempt[T]] = queue.SimpleQueue()
-        running: list[_Attempt[T]] = []
         failures: dict[int, TradewindError] = {}
         is_due = True
         while waiting or running:
             if waiting and (not running or (is_due and len(running) < AT_ONCE)):
                 index = waiting.popleft()
-                beside = bool(running) and target != NOWHERE
-                attempt = _Attempt(
-                    source=self.sources[index],
-                    tariff=self._tariff(index, here),
-                    index=index,
-                    num_bytes=num_bytes,
-                    target=_beside(target) if beside else target,
-                    is_beside=beside,
-                    run=run,
-                    meter=self.meter,
-                )
+                is_beside = bool(running) and target != NOWHERE
+                own = _beside(target) if is_beside else target
+                price = self._tariff(index, here)
+                attempt = _Attempt(self.sources[index], price, index, num_bytes, own, is_beside, run, self.meter)
                 try:
                     hold = self._hold(attempt, what)
-                except QuotaError as exc:
+                except TradewindError as exc:  # too little left, or the account cannot be reached
                     failures[index] = exc
                     continue
                 running.append(attempt)
@@ -157,15 +167,15 @@ class Replicas:
             try:
                 done = finished.get(timeout=self._patience_s(running[-1]) if waiting and is_race else None)
             except queue.Empty:
-                is_due = True
+                is_due = self._patience_s(running[-1]) <= 0
                 continue
             running.remove(done)
             if done.error is None:
                 self._health[done.index].succeeded(num_bytes, first_s=done.first_s or 0.0, total_s=done.total_s)
-                self._stop(running)
+                for other in running:
+                    self._health[other.index].overtaken(num_bytes, first_s=other.first_s, total_s=other.so_far_s)
                 return done
             if not isinstance(done.error, TradewindError) or isinstance(done.error, CapacityError):
-                self._stop(running)
                 raise done.error
             self._health[done.index].failed()
             failures[done.index] = done.error
@@ -192,17 +202,14 @@ class Replicas:
         return tariff(self.sources[index].place, here)
 
     def _patience_s(self, attempt: _Attempt[T]) -> float:
-        return max(0.0, self._health[attempt.index].patience_s(attempt.num_bytes) - attempt.so_far_s)
+        measured = self._health[attempt.index].patience_s(attempt.num_bytes)
+        left = FIRST_PATIENCE_S - attempt.quiet_s if measured is None else measured - attempt.so_far_s
+        return max(0.0, left)
 
     def _hold(self, attempt: _Attempt[T], what: str) -> Hold | None:
         """Pay for a request before it is sent. Raises QuotaError."""
         price = attempt.tariff.nusd(attempt.num_bytes)
         return self._budget.hold(price, what=f"reading {what} from {attempt.source}") if self._budget else None
-
-    def _stop(self, running: Sequence[_Attempt[T]]) -> None:
-        for other in running:
-            other.cancel()
-            self._health[other.index].overtaken(other.num_bytes, first_s=other.first_s, total_s=other.so_far_s)
 
     def _no_copy(self, file: StoredFile, failures: dict[int, TradewindError], what: str) -> TradewindError:
         """One error of all. What may pass by itself goes before what needs a person."""
@@ -234,6 +241,7 @@ class _Attempt(Generic[T]):
     meter: TransferMeter
     received: int = 0
     first_s: float | None = None
+    last_s: float = 0.0
     total_s: float = 0.0
     error: BaseException | None = None
     value: list[T] = field(default_factory=list)
@@ -246,6 +254,11 @@ class _Attempt(Generic[T]):
     @property
     def so_far_s(self) -> float:
         return time.monotonic() - self._began
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long nothing has come."""
+        return self.so_far_s - self.last_s
 
     def start(self, hold: Hold | None, finished: queue.SimpleQueue[_Attempt[T]], *, in_thread: bool) -> None:
         def work() -> None:
@@ -261,7 +274,8 @@ class _Attempt(Generic[T]):
 
     def count(self, num_bytes: int) -> None:
         """So many bytes have come."""
-        self.first_s = self.so_far_s if self.first_s is None else self.first_s
+        self.last_s = self.so_far_s
+        self.first_s = self.last_s if self.first_s is None else self.first_s
         self.received += num_bytes
         self.meter.count(self.source.store.url, self.tariff, num_bytes)
 

@@ -66,8 +66,13 @@ def replicate(
 
 
 def drop_copy(store: Store, name: str, url: str, *, delete: bool = False) -> DatasetCopy:
-    """Read a copy no more, and with `delete` remove its objects. Raises NotFoundError when there is no such copy."""
+    """Read a copy no more, and with `delete` remove its objects, unless the store has versions of its own.
+
+    Raises NotFoundError when there is no such copy.
+    """
     copy = open_store(url)
+    if delete:
+        _check_is_ours(store, copy, name)
     dropped = record_copy(store, name, copy.url)
     if delete:
         for item in list(copy.list(f"{FOLDER}/{name}")):
@@ -76,8 +81,14 @@ def drop_copy(store: Store, name: str, url: str, *, delete: bool = False) -> Dat
 
 
 def _survey(dataset: Dataset, store: Store, place: Place) -> _Target:
-    """What a store has already. Every version in it must be one of ours, byte by byte."""
-    home, name = dataset.store, dataset.record.name
+    """What a store has already."""
+    name = dataset.record.name
+    _check_is_ours(dataset.store, store, name)
+    return _Target(store, place, {item.key: item.num_bytes for item in store.list(data_prefix(name))})
+
+
+def _check_is_ours(home: Store, store: Store, name: str) -> None:
+    """Every version that a store has must be one of ours, byte by byte. Raises SpecError."""
     if store.url == home.url:
         raise SpecError(f"{store.url} is where {name} is at home", hint="name another store")
     for number in version_log(store, name).numbers():
@@ -88,7 +99,6 @@ def _survey(dataset: Dataset, store: Store, place: Place) -> _Target:
             is_ours = False
         if not is_ours:
             raise SpecError(f"{store.url} holds another dataset {name}", hint="name another bucket or prefix")
-    return _Target(store, place, {item.key: item.num_bytes for item in store.list(data_prefix(name))})
 
 
 def _sources(dataset: Dataset) -> list[Source]:
@@ -121,8 +131,8 @@ class _Sender:
         """The files that some store lacks, each once."""
         seen: set[str] = set()
         for file in self._files():
-            if file.sha256 not in seen and any(target.lacks(file) for target in self.targets):
-                seen.add(file.sha256)
+            if file.key not in seen and any(target.lacks(file) for target in self.targets):
+                seen.add(file.key)
                 yield file
 
     def send(self, file: StoredFile) -> StoredFile:

@@ -66,11 +66,28 @@ def removal(store: Store, name: str, version: int) -> Removal | None:
 
 
 def removals(store: Store, name: str) -> dict[int, Removal]:
-    """Every version that is removed now, with the record that says so."""
+    """Every version that is removed now, with the record that says so. Raises IntegrityError for a damaged one."""
+    found = {}
+    for version, one in read_removals(store, name).items():
+        if isinstance(one, IntegrityError):
+            raise one
+        found[version] = one
+    return found
+
+
+def read_removals(store: Store, name: str) -> dict[int, Removal | IntegrityError]:
+    """The same, with what is wrong in place of a record that is damaged."""
+
+    def read(item: tuple[int, int]) -> Removal | IntegrityError:
+        try:
+            return _removal_log(store, name, item[0]).read(item[1])
+        except IntegrityError as exc:
+            return exc
+
+    newest = _newest_changes(store, name)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        newest = _newest_changes(store, name).items()
-        found = pool.map(lambda item: _removal_log(store, name, item[0]).read(item[1]), newest)
-        return {one.version: one for one in found if one.status == "removed"}
+        found = zip(newest, pool.map(read, newest.items()), strict=True)
+        return {version: one for version, one in found if isinstance(one, IntegrityError) or one.status == "removed"}
 
 
 def remove(store: Store, name: str, version: int) -> Removal:

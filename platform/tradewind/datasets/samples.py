@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from tradewind.datasets import blocks
 from tradewind.datasets.blocks import Tokens
 from tradewind.datasets.dataset import Dataset
 from tradewind.datasets.order import Indices, Segments
@@ -79,7 +80,11 @@ class Samples:
 
     def open(self, index: int, cache: Cache) -> CachedFile:
         """The verified file of a shard, downloaded if need be."""
-        return cache.open(self.dataset.origin, self.table[index], what=f"dataset {self.dataset.reference}")
+        shard, what = self.table[index], f"dataset {self.dataset.reference}"
+        if not blocks.has_checksums(shard, self.dtype):
+            return cache.open(self.dataset.origin, shard, what=what)
+        length = blocks.token_bytes(shard, self.dtype)
+        return cache.open(self.dataset.origin, shard, what=what, is_whole=lambda data: blocks.is_whole(data, length))
 
     def map(self, index: int, file: CachedFile) -> Tokens:
         """The samples of a shard that was opened, [rows, width], memory-mapped."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,6 +10,7 @@ from typing import ClassVar
 from tradewind.datasets.deduplication import fingerprint
 from tradewind.datasets.documents import Document, read_documents
 from tradewind.datasets.groups import Group
+from tradewind.datasets.prefetch import open_ahead
 from tradewind.datasets.scratch import Scratch
 from tradewind.records.base import Fact
 
@@ -76,7 +76,8 @@ class Scanning:
 
 def group_documents(group: Group, *, column: str) -> Iterator[Document]:
     """The documents of a group in their order."""
-    return itertools.chain.from_iterable(read_documents(part, column=column) for part in group.parts)
+    for part, opened in open_ahead(group.parts):
+        yield from read_documents(part, column=column, opened=opened)
 
 
 def check_of(digests: list[bytes]) -> str:

@@ -6,14 +6,17 @@ put-if-absent behind what it describes, so one that is there is whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from tradewind.errors import ConflictError, NotFoundError
 from tradewind.storage import Store
 
 READERS = 16
+ABANDONED_AFTER = timedelta(days=30)
+"""Longer than any build takes; its shards are only kept for the grace period of a collection anyway."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,18 @@ class Scratch:
 
     def clear(self) -> None:
         """Remove everything. What another run of the same build still wants, it will miss."""
-        with ThreadPoolExecutor(READERS) as pool:
-            for _ in pool.map(self.store.delete, self._keys()):
-                pass
+        self._delete([item.key for item in self.store.list(self.prefix)])
 
-    def _keys(self) -> Iterator[str]:
-        return iter([item.key for item in self.store.list(self.prefix)])
+    def clear_abandoned(self) -> None:
+        """Remove what builds beside this one have left behind long ago."""
+        edge = datetime.now(UTC) - ABANDONED_AFTER
+        beside = self.store.list(self.prefix.rpartition("/")[0])
+        self._delete([item.key for item in beside if item.modified_at and item.modified_at < edge])
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        with ThreadPoolExecutor(READERS) as pool:
+            for _ in pool.map(self.store.delete, keys):
+                pass
 
     def _cleared(self) -> ConflictError:
         return ConflictError(

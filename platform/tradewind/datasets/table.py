@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -28,12 +29,14 @@ from tradewind.units import format_count
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHARD_BYTES = 64 * 2**20
+FILE_BYTES = 64 * 2**20
 """Of a Parquet file, compressed."""
 ROW_GROUP_BYTES = 16 * 2**20
 """Of a row group, in Arrow's memory."""
 ROWS_AT_ONCE = 16 * 1024
 """Of a batch that is read from files; fewer where a row group has fewer."""
+READ_BYTES = 2**20
+"""What is read at a time of a Parquet file that is added."""
 FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -44,6 +47,8 @@ FORMATS = {
     ".arrow": "ipc",
     ".feather": "ipc",
 }
+
+_INSIDE_A_LIST = re.compile(r"\b((?:large_|fixed_size_)?list(?:_view)?)<[^:<>]*: ")
 
 RecordBatches = Iterator["pa.RecordBatch"]
 
@@ -70,8 +75,12 @@ def open_rows(
 
 
 def columns_of(schema: pa.Schema) -> dict[str, str]:
-    """Each column with its Arrow type, as a record tells them."""
-    return {field.name: f"{field.type}{'' if field.nullable else ' not null'}" for field in schema}
+    """Each column with its Arrow type, as a record tells them.
+
+    What the values of a list are called inside (`item`, or `element` as Parquet has it) is no part of a type.
+    """
+    types = {field.name: f"{field.type}{'' if field.nullable else ' not null'}" for field in schema}
+    return {name: _INSIDE_A_LIST.sub(r"\1<", kind) for name, kind in types.items()}
 
 
 def check_columns(record: DatasetVersion, schema: pa.Schema) -> None:
@@ -88,13 +97,13 @@ def add_rows(
     schema: pa.Schema,
     batches: Iterable[pa.RecordBatch],
     *,
-    shard_bytes: int = SHARD_BYTES,
+    file_bytes: int = FILE_BYTES,
     row_group_bytes: int = ROW_GROUP_BYTES,
 ) -> list[Shard]:
     """Store rows as Parquet files, and give them in their order. The same rows in the same batches are stored once."""
     shards: list[Shard] = []
     with progress.track(f"{split} rows") as bar:
-        for data, rows in _files(schema, _groups(batches, row_group_bytes), shard_bytes):
+        for data, rows in _files(schema, _groups(batches, row_group_bytes), file_bytes):
             stored = put_content(store, data_prefix(name), data, suffix=".parquet")
             shards.append(Shard(**stored.model_dump(), rows=rows))
             bar.advance(0, note=f"{format_count(sum(shard.rows for shard in shards))} rows")
@@ -210,16 +219,42 @@ def _open_batches(data: Iterable[Any]) -> tuple[pa.Schema, RecordBatches]:
 
 
 def _open_files(data: Any) -> tuple[pa.Schema, RecordBatches]:
+    import pyarrow.csv
     import pyarrow.dataset
 
     paths = _paths([data] if isinstance(data, str | Path) else list(data))
     formats = {_format_of(path) for path in paths}
     if len(formats) > 1:
         raise SpecError(f"files of {' and '.join(sorted(formats))} do not go together", hint="add them one by one")
+    chosen = formats.pop()
     with _translated():
-        files = pyarrow.dataset.dataset(paths, format=formats.pop())
+        if chosen == "parquet":
+            return schema_of(Path(paths[0])), _told(batch for path in paths for batch in _read_parquet(path))
+        if chosen == "csv":
+            return pyarrow.csv.open_csv(paths[0]).schema, _told(batch for path in paths for batch in _read_csv(path))
+        files = pyarrow.dataset.dataset(paths, format=chosen)
         found = files.scanner(batch_size=ROWS_AT_ONCE, batch_readahead=2, fragment_readahead=1)
         return files.schema, _told(iter(found.to_reader()))
+
+
+def _read_csv(path: str) -> RecordBatches:
+    """A scanner of Arrow reads on while nobody takes what it has."""
+    import pyarrow.csv
+
+    with pyarrow.csv.open_csv(path) as reader:
+        yield from reader
+
+
+def _read_parquet(path: str) -> RecordBatches:
+    """In memory is one row group of the file: a scanner of Arrow holds those of several files."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BYTES) as file:
+        for group in range(file.num_row_groups):
+            metadata = file.metadata.row_group(group)
+            row_bytes = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
+            rows = min(ROWS_AT_ONCE, max(1, ROW_GROUP_BYTES // row_bytes))
+            yield from file.iter_batches(rows, row_groups=[group])
 
 
 def _are_paths(data: Any) -> bool:
@@ -341,7 +376,7 @@ def _pieces(batch: pa.RecordBatch, row_group_bytes: int) -> RecordBatches:
         yield batch.slice(start, rows)
 
 
-def _files(schema: pa.Schema, groups: Iterable[pa.Table], shard_bytes: int) -> Iterator[tuple[bytes, int]]:
+def _files(schema: pa.Schema, groups: Iterable[pa.Table], file_bytes: int) -> Iterator[tuple[bytes, int]]:
     """Parquet files of row groups, each with its number of rows."""
     import pyarrow.parquet as pq
 
@@ -351,7 +386,7 @@ def _files(schema: pa.Schema, groups: Iterable[pa.Table], shard_bytes: int) -> I
             writer = pq.ParquetWriter(buffer, schema, compression="zstd", write_page_checksum=True)
         writer.write_table(group, row_group_size=group.num_rows)
         rows += group.num_rows
-        if buffer.tell() >= shard_bytes:
+        if buffer.tell() >= file_bytes:
             writer.close()
             yield buffer.getvalue(), rows
             writer, buffer, rows = None, io.BytesIO(), 0

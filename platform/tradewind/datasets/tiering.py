@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tradewind import progress
+from tradewind.datasets import retention
 from tradewind.datasets.dataset import Dataset
 from tradewind.datasets.heat import Use, accesses
 from tradewind.datasets.moves import AT_ONCE, Mover
@@ -78,7 +79,7 @@ class Tiering:
         wanted = Reference.parse(reference)
         number = self.datasets.get(reference).record.version if wanted.version or wanted.alias else None
         at = at or now()
-        versions = self._versions(wanted.name, at, recent, tagged)
+        versions = self._versions(wanted.name, recent, tagged)
         stored = self._as_if(wanted.name, cloud) if cloud else class_store(self.store).list(data_prefix(wanted.name))
         chosen = cloud or cloud_of(self.store)
         return plan(wanted.name, versions, stored, policy, cloud=chosen, at=at, only=number)
@@ -88,7 +89,8 @@ class Tiering:
         mover = Mover(self.store, class_store(self.store), self.process(), self.is_gone)
 
         def held() -> dict[int, tuple[str, ...]]:
-            return self._holds(plan.name, self._records(plan.name), now(), recent, tagged)
+            numbers = retention.version_log(self.store, plan.name).numbers()
+            return self._holds(plan.name, numbers, retention.removals(self.store, plan.name), recent, tagged)
 
         return mover.apply(plan, held)
 
@@ -136,9 +138,10 @@ class Tiering:
         )
         return state, offline
 
-    def _versions(self, name: str, at: datetime, recent: timedelta, tagged: bool) -> list[Version]:
+    def _versions(self, name: str, recent: timedelta, tagged: bool) -> list[Version]:
         records = self._records(name)
-        reasons = self._holds(name, records, at, recent, tagged)
+        gone = [record.version for record, is_removed in records if is_removed]
+        reasons = self._holds(name, [record.version for record, _ in records], gone, recent, tagged)
         seen = list(self.records())
         return [
             Version(
@@ -165,15 +168,11 @@ class Tiering:
         return found
 
     def _holds(
-        self, name: str, records: Sequence[tuple[DatasetVersion, bool]], at: datetime, recent: timedelta, tagged: bool
+        self, name: str, numbers: Collection[int], gone: Collection[int], recent: timedelta, tagged: bool
     ) -> dict[int, tuple[str, ...]]:
+        """Why each version stays now. A removed one is never the newest, and its tags mean nothing."""
         tags = {} if tagged else self.datasets.tags(name)
-        there = [record.version for record, is_removed in records if not is_removed]
-        gone = [record.version for record, is_removed in records if is_removed]
-        uses = self.uses()
-        held = holds(name, there, uses, at=at, recent=recent, tags=tags)
-        removed = holds(name, [*gone, max([*there, *gone]) + 1], uses, at=at, recent=recent)
-        return {**{number: removed[number] for number in gone}, **held}
+        return holds(name, numbers, self.uses(), at=now(), recent=recent, tags=tags, removed=gone)
 
     def _as_if(self, name: str, cloud: Cloud) -> Iterable[StoredClass]:
         hot = classes(cloud)["hot"].name

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tradewind.datasets.dataset import Dataset
 from tradewind.datasets.encoding import Wanted
+from tradewind.datasets.pieces import pieces
 from tradewind.datasets.shards import data_prefix
 from tradewind.datasets.sources import read_whole
 from tradewind.datasets.tokenizer import end_of_text_in, load_tokenizer, vocabulary_of
@@ -61,4 +62,4 @@ def sample(wanted: Sequence[Wanted], bound: bytes, *, column: str) -> Iterator[s
             if left < 0:
                 break
             if document.digest >= bound:
-                yield document.text
+                yield from pieces(document.text)

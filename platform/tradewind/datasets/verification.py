@@ -39,9 +39,14 @@ class Verification:
 
 
 def verify_files(
-    store: Store, files: Sequence[StoredFile], *, what: str, damaged: Iterable[IntegrityError] = ()
+    store: Store,
+    files: Sequence[StoredFile],
+    *,
+    what: str,
+    damaged: Iterable[IntegrityError] = (),
+    or_raise: bool = False,
 ) -> Verification:
-    """Read files and check them. `damaged` is what is known to be wrong before."""
+    """Read files and check them. `damaged` is what is known to be wrong before; `or_raise` makes it an error."""
     found = list(damaged)
     with (
         progress.track(f"verify {what}", total=sum(file.num_bytes for file in files)) as bar,
@@ -50,9 +55,11 @@ def verify_files(
         for file, problem in zip(files, pool.map(lambda file: _problem(store, file, what), files), strict=True):
             found += [problem] if problem else []
             bar.advance(file.num_bytes, note=f"{len(found)} damaged" if found else "")
-        read = sum(file.num_bytes for file in files)
-        bar.advance(0, note=f"{format_bytes(read)} in {len(files)} files, {len(found) or 'none'} damaged")
-    return Verification(what, len(files), read, tuple(found))
+        done = Verification(what, len(files), sum(file.num_bytes for file in files), tuple(found))
+        if or_raise:
+            done.raise_if_damaged()
+        bar.advance(0, note=f"{format_bytes(done.num_bytes)} in {len(files)} files, {len(found) or 'none'} damaged")
+    return done
 
 
 def _problem(store: Store, file: StoredFile, what: str) -> IntegrityError | None:

@@ -6,6 +6,7 @@ is written last and only if no other writer has taken its number.
 
 from __future__ import annotations
 
+import builtins
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,19 +15,21 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tradewind import progress
 from tradewind.datasets import retention
-from tradewind.datasets.blocks import Tokens
+from tradewind.datasets.blocks import Tokens, has_checksums, token_bytes
 from tradewind.datasets.copies import open_origin
 from tradewind.datasets.corpus import Connect, build, connected
 from tradewind.datasets.dataset import Dataset
 from tradewind.datasets.imports import SHARD_BYTES, import_tokens
 from tradewind.datasets.pipeline import Where
 from tradewind.datasets.retention import Collected
-from tradewind.datasets.shards import FOLDER, extend, list_shards
-from tradewind.datasets.table import add_rows, check_columns, columns_of, open_rows
+from tradewind.datasets.shards import FOLDER, SUFFIXES, data_prefix, extend, list_shards
+from tradewind.datasets.table import FILE_BYTES, ROW_GROUP_BYTES, add_rows, check_columns, columns_of, open_rows
 from tradewind.errors import ConflictError, IntegrityError, NotFoundError, SpecError, did_you_mean
-from tradewind.records import DatasetVersion, Shard, Split, TagMove, now
+from tradewind.records import DatasetVersion, Removal, Shard, Split, TagMove, now
 from tradewind.specs import DatasetSpec, Reference
 from tradewind.specs.reference import check_alias, check_name
 from tradewind.storage import RecordLog, Store
@@ -74,21 +77,17 @@ class Datasets:
 
     def entries(self, name: str | None = None, *, removed: bool = False) -> Iterator[Entry]:
         """The versions of a dataset, or of all, oldest first by name, each with its tags or with what is wrong."""
+        if name:
+            self._numbers(check_name(name))
         for one in [name] if name else self.names():
-            gone = retention.removals(self.store, one)
-            numbers = [number for number in self._log(one).numbers() if removed or number not in gone]
-            tags = self.tags(one)
+            tags = self._tags_that_can_be_read(one)
+            gone = retention.read_removals(self.store, one)
+            hidden = () if removed else {number for number, why in gone.items() if isinstance(why, Removal)}
+            numbers = [number for number in self._log(one).numbers() if number not in hidden]
             with ThreadPoolExecutor(READ_AT_ONCE) as pool:
                 read = pool.map(lambda number, one=one: self._read(one, number), numbers)
                 for number, found in zip(numbers, read, strict=True):
-                    yield Entry(
-                        one,
-                        number,
-                        tuple(tag for tag, version in tags.items() if version == number),
-                        gone[number].created_at if number in gone else None,
-                        found if isinstance(found, DatasetVersion) else None,
-                        found if isinstance(found, IntegrityError) else None,
-                    )
+                    yield _entry(one, number, found, gone.get(number), tags)
 
     def get(self, reference: str, *, at: datetime | None = None) -> Dataset:
         """Open `name@version`, `name@tag`, or the newest version of `name`; with `at` what that meant then.
@@ -125,7 +124,7 @@ class Datasets:
                 f"{len(lost)} files of {name}@{record.version} were deleted as unused while it was made",
                 hint="make it again; let `tw datasets gc` have a --grace that is longer than this work takes",
             )
-        return Dataset(self.store, record)
+        return Dataset(self.store, record, open_origin(self.store, name, record.version))
 
     def append(
         self,
@@ -145,6 +144,7 @@ class Datasets:
 
         def make(version: int, writer: str) -> DatasetVersion:
             base = self._before(name, version)
+            _check_shards(base, [shard for some in shards.values() for shard in some])
             if check:
                 check(base)
             grown = {
@@ -202,15 +202,23 @@ class Datasets:
         split: str = "train",
         parents: tuple[str, ...] = (),
         spec: Mapping[str, Any] | None = None,
+        file_bytes: int = FILE_BYTES,
+        row_group_bytes: int = ROW_GROUP_BYTES,
     ) -> Dataset:
         """Rows as the next version of a dataset, in constant memory.
 
         `data` is an Arrow table, a reader or iterable of record batches, a pandas frame, or paths and patterns of
         Parquet, CSV and JSON lines files. A mapping gives several splits. Raises SpecError for what cannot be read.
+        Parquet files are cut at about `file_bytes`; `row_group_bytes` of rows in memory are read at a time.
         """
         check_name(name)
         schema, sources = open_rows(data, split=split)
-        shards = {one: add_rows(self.store, name, one, schema, batches) for one, batches in sources.items()}
+        shards = {
+            one: add_rows(
+                self.store, name, one, schema, batches, file_bytes=file_bytes, row_group_bytes=row_group_bytes
+            )
+            for one, batches in sources.items()
+        }
         splits = {one: list_shards(self.store, name, some) for one, some in shards.items()}
         return self.commit(
             name,
@@ -282,7 +290,7 @@ class Datasets:
         record = self._record(wanted.name, wanted.version)
         if retention.removal(self.store, wanted.name, wanted.version):
             retention.restore(self.store, record)
-        return Dataset(self.store, record)
+        return Dataset(self.store, record, open_origin(self.store, record.name, record.version))
 
     def add(
         self, spec: DatasetSpec, *, on: Where | None = None, connect: Connect = connected, tasks: int | None = None
@@ -292,6 +300,15 @@ class Datasets:
         `on` says where the work is done; without it that depends on its size. A call that is cut short leaves no
         version behind; the same call again goes on where it was.
         """
+        if spec.table is not None:
+            wish = spec.table
+            return self.add_table(
+                spec.name,
+                dict(wish.splits),
+                spec=spec.model_dump(mode="json"),
+                file_bytes=wish.file_bytes,
+                row_group_bytes=wish.row_group_bytes,
+            )
         taken = spec.tokenizer.from_
         source = self.get(taken) if taken else None
         with build(self.store, spec, tokenizer_of=source, on=on, connect=connect, tasks=tasks) as corpus:
@@ -326,11 +343,26 @@ class Datasets:
         except IntegrityError as exc:
             return exc
 
-    def _newest(self, name: str, at: datetime | None = None) -> int:
-        """The newest version that is not removed; with `at` the newest one then."""
+    def _tags_that_can_be_read(self, name: str) -> dict[int, tuple[str, ...]]:
+        """The tags of each version. A damaged one is named and left out: the listing goes on."""
+        found: dict[int, tuple[str, ...]] = {}
+        for tag in self.store.folders(f"{FOLDER}/{name}/tags"):
+            try:
+                version = self._moves(name, tag).latest().version
+                found[version] = (*found.get(version, ()), tag)
+            except IntegrityError as exc:
+                progress.print_line(f"{name}@{tag} is left out: {exc.message}")
+        return found
+
+    def _numbers(self, name: str) -> builtins.list[int]:
         numbers = self._log(name).numbers()
         if not numbers:
             raise NotFoundError(f"no dataset named {name!r}{did_you_mean(name, self.names())}")
+        return numbers
+
+    def _newest(self, name: str, at: datetime | None = None) -> int:
+        """The newest version that is not removed; with `at` the newest one then."""
+        numbers = self._numbers(name)
         if at:
             return self._last_before(self._log(name), at, what=name)
         for number in reversed(numbers):
@@ -377,3 +409,38 @@ class Datasets:
 
     def _moves(self, name: str, tag: str) -> RecordLog[TagMove]:
         return RecordLog(self.store, f"{FOLDER}/{name}/tags/{tag}", TagMove)
+
+
+def _entry(
+    name: str,
+    version: int,
+    read: DatasetVersion | IntegrityError,
+    gone: Removal | IntegrityError | None,
+    tags: Mapping[int, tuple[str, ...]],
+) -> Entry:
+    problem = next((one for one in (read, gone) if isinstance(one, IntegrityError)), None)
+    return Entry(
+        name,
+        version,
+        tags.get(version, ()),
+        removed_at=gone.created_at if isinstance(gone, Removal) else None,
+        record=None if problem or isinstance(read, IntegrityError) else read,
+        problem=problem,
+    )
+
+
+def _check_shards(base: DatasetVersion, shards: Iterable[Shard]) -> None:
+    """A list of shards keeps their checksums and lengths alone, so their keys must follow from those."""
+    prefix, suffix = data_prefix(base.name), SUFFIXES[base.format]
+    for shard in shards:
+        if shard.key != f"{prefix}/{shard.sha256[:2]}/{shard.sha256}{suffix}":
+            raise SpecError(
+                f"{shard.key} is no file of the {base.format} of {base.name}@{base.version}",
+                hint=f"store it below {prefix}, as the versions before it",
+            )
+        dtype = np.dtype(base.dtype) if base.dtype else None
+        if dtype and not (has_checksums(shard, dtype) or shard.num_bytes == token_bytes(shard, dtype)):
+            raise SpecError(
+                f"{shard.key} does not hold {shard.tokens} tokens of {base.dtype}, as {base.name}@{base.version} does",
+                hint="encode it with the tokenizer of that version",
+            )

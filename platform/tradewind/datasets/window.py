@@ -5,6 +5,7 @@ While a shard is on its way, single samples of it can be read as ranges of block
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from tradewind.datasets import blocks
 from tradewind.datasets.blocks import Tokens
 from tradewind.datasets.order import Indices
 from tradewind.datasets.samples import Samples
-from tradewind.errors import IntegrityError
+from tradewind.errors import IntegrityError, NotFoundError, StorageError
 from tradewind.records import Shard
 from tradewind.storage.cache import Cache, CachedFile
 from tradewind.storage.origin import Check
+
+RANGES_AT_ONCE = 16
+"""Small requests wait for the server rather than for the processor."""
 
 Place = tuple[int, int]
 """A source and the number of one of its shards."""
@@ -31,11 +35,12 @@ class _Open:
 
 
 class Shards:
-    """Shards of some sources. One thread asks; `threads` others download."""
+    """Shards of some sources. One thread asks; `threads` others download whole shards, in the order of their need."""
 
     def __init__(self, sources: Sequence[Samples], cache: Cache, *, threads: int) -> None:
         self._sources, self._cache = sources, cache
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tradewind-shards")
+        self._ranges = ThreadPoolExecutor(RANGES_AT_ONCE, thread_name_prefix="tradewind-ranges")
         self._wanted: dict[Place, Future[_Open]] = {}
 
     def want(self, places: Iterable[Place]) -> None:
@@ -48,32 +53,40 @@ class Shards:
                 self._wanted[place] = self._pool.submit(self._bring, place)
 
     def samples(self, place: Place) -> Tokens:
-        """The samples of a shard, [rows, width]. Waits for its download, and raises what that raised."""
-        if place not in self._wanted:
+        """The samples of a shard, [rows, width]. Waits for its download, and raises what that raised.
+
+        A download ahead that has failed before anybody needed it is tried again: what was wrong may have passed.
+        """
+        if place not in self._wanted or _has_failed(self._wanted[place]):
             self._wanted[place] = self._pool.submit(self._bring, place)
         return self._wanted[place].result().samples
 
     def parts(self, places: Sequence[Place], rows: Sequence[Indices]) -> list[Tokens] | None:
         """Some rows of each of some shards, read as ranges, all at once: no shard needs to be here, or be verified.
 
-        None where a shard has no checksums of its blocks, or they do not agree; the whole shard tells what is wrong.
+        None where a shard has no checksums of its blocks, or a range fails; the whole shard tells what is wrong.
         """
         if not all(blocks.has_checksums(self._shard(place), self._sources[place[0]].dtype) for place in places):
             return None
+        tasks: list[Future[Tokens]] = []
         try:
-            checksums = list(self._pool.map(self._checksums, places))
+            checksums = list(self._ranges.map(self._checksums, places))
             tasks = [
-                self._pool.submit(self._row, place, row, sums)
+                self._ranges.submit(self._row, place, row, sums)
                 for place, of_shard, sums in zip(places, rows, checksums, strict=True)
                 for row in of_shard.tolist()
             ]
             read = iter([task.result() for task in tasks])
-        except IntegrityError:
+        except (IntegrityError, NotFoundError, StorageError):
             return None
+        finally:
+            for task in tasks:  # what comes next must not wait for all the others to fail as well
+                task.cancel()
         return [np.stack([next(read) for _ in of_shard]) for of_shard in rows]
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._ranges, self._pool):
+            pool.shutdown(wait=True, cancel_futures=True)
         for future in self._wanted.values():
             _release(future)
         self._wanted.clear()
@@ -84,7 +97,11 @@ class Shards:
     def _bring(self, place: Place) -> _Open:
         source, number = place
         file = self._sources[source].open(number, self._cache)
-        return _Open(file, self._sources[source].map(number, file))
+        with contextlib.ExitStack() as otherwise:
+            otherwise.callback(file.close)
+            samples = self._sources[source].map(number, file)
+            otherwise.pop_all()
+        return _Open(file, samples)
 
     def _checksums(self, place: Place) -> list[int]:
         """The checksums of all blocks of a shard. Not checked: a wrong one fails the block that it is for."""
@@ -116,6 +133,10 @@ class Shards:
             return found
         (data,) = dataset.origin.get_ranges(shard, [span], check=check, what=f"dataset {dataset.reference}")
         return data
+
+
+def _has_failed(future: Future[_Open]) -> bool:
+    return future.done() and (future.cancelled() or future.exception() is not None)
 
 
 def _release(future: Future[_Open]) -> None:

@@ -8,6 +8,7 @@ from tradewind.specs.dataset import DatasetSpec, TextSpec, TokenizerSpec
 from tradewind.specs.document import Document
 from tradewind.specs.reference import Reference
 from tradewind.specs.serve import ServeSpec
+from tradewind.specs.table import TableSpec
 from tradewind.specs.train import BatchSpec, ModelSpec, OptimizerSpec, TrainSpec
 
 KINDS: dict[str, type[Spec]] = {spec.kind: spec for spec in (DatasetSpec, TrainSpec, ServeSpec)}
@@ -33,6 +34,7 @@ __all__ = [
     "Reference",
     "ServeSpec",
     "Spec",
+    "TableSpec",
     "TextSpec",
     "TokenizerSpec",
     "TrainSpec",

@@ -1,4 +1,4 @@
-"""The wish for a dataset version: which text, which tokenizer, how much of it held out."""
+"""The wish for a dataset version: which text or table, which tokenizer, how much of it held out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from tradewind.specs.base import Block, Spec
 from tradewind.specs.reference import Name, Ref
+from tradewind.specs.table import TableSpec
 from tradewind.units import Bytes
 
 NEW_VOCABULARY = 2048
@@ -51,13 +52,27 @@ class TokenizerSpec(Block):
 
 
 class DatasetSpec(Spec):
+    """Text or a table. Tokenizer, held-out share and size of shards are those of text."""
+
     kind: ClassVar[str] = "dataset"
 
     name: Name
-    text: TextSpec
+    text: TextSpec | None = None
+    table: TableSpec | None = None
     tokenizer: TokenizerSpec = TokenizerSpec()
     heldout_fraction: float = Field(default=0.02, gt=0, lt=0.5, description="share of documents never trained on")
     shard_bytes: Bytes = Field(default=16 * 1024**2, ge=4096, description="size of one shard object")
+
+    @model_validator(mode="after")
+    def _text_or_table(self) -> Self:
+        if (self.text is None) == (self.table is None):
+            raise ValueError("give `text` or `table`" + (", not both" if self.text else ""))
+        if self.table is not None:
+            names = ("tokenizer", "heldout_fraction", "shard_bytes")
+            extra = [name for name in names if getattr(self, name) != DatasetSpec.model_fields[name].default]
+            if extra:
+                raise ValueError(f"{extra[0]} goes with `text`, not with `table`")
+        return self
 
     @model_validator(mode="after")
     def _shard_holds_tokens(self) -> Self:

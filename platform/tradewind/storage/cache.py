@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import mmap
 import os
 import shutil
+import stat
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache as remember
@@ -28,9 +30,11 @@ from typing import Self
 
 from tradewind.errors import CapacityError, SpecError
 from tradewind.records import StoredFile
-from tradewind.storage.integrity import RECENT_NS, check_file, hash_file, unwritable
+from tradewind.storage.integrity import RECENT_NS, check_file, unwritable
 from tradewind.storage.origin import Origin
 from tradewind.units import parse_bytes
+
+IsWhole = Callable[[mmap.mmap], bool]
 
 FOLDER, LIMIT = "TRADEWIND_CACHE", "TRADEWIND_CACHE_BYTES"
 UNFINISHED = ".part"
@@ -54,7 +58,7 @@ class CachedFile:
 
     def close(self) -> None:
         if self.descriptor >= 0:
-            os.close(self.descriptor)
+            _let_go(self.descriptor)
             self.descriptor = -1
 
     def __enter__(self) -> Self:
@@ -77,16 +81,18 @@ class Cache:
     def __reduce__(self) -> tuple[object, ...]:
         return Cache, (self.folder, self.max_bytes)
 
-    def open(self, origin: Origin, file: StoredFile, *, what: str) -> CachedFile:
+    def open(self, origin: Origin, file: StoredFile, *, what: str, is_whole: IsWhole | None = None) -> CachedFile:
         """The verified bytes as a file that is pinned until it is closed, downloaded if this machine has none yet.
 
+        A download is verified by its SHA-256. What is here already was once, and is checked again when this process
+        first uses it: by `is_whole`, where the bytes have checksums of their own that are faster.
         Raises IntegrityError when the origin has no such bytes, CapacityError when there is no room for them.
         """
         if local := origin.local_path(file):
             check_file(local, file, what=what)
             return CachedFile(local, os.open(local, os.O_RDONLY))
         while True:
-            if found := self.get(file):
+            if found := self.get(file, is_whole=is_whole):
                 return found
             self._download(origin, file, what)
 
@@ -100,7 +106,7 @@ class Cache:
             return None  # whoever needs the file says why it cannot be read
         return data if len(data) == span[1] - span[0] else None
 
-    def get(self, file: StoredFile) -> CachedFile | None:
+    def get(self, file: StoredFile, *, is_whole: IsWhole | None = None) -> CachedFile | None:
         """The file if it is here and whole, without a download. A damaged one is removed."""
         path = self._path(file)
         try:
@@ -110,27 +116,33 @@ class Cache:
         except OSError as exc:
             raise unwritable(path, exc) from exc
         found = CachedFile(path, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if not _is_at(descriptor, path) or not self._is_whole(found, file):
-            found.close()
-            return None
-        return found
+        with contextlib.ExitStack() as otherwise:
+            otherwise.callback(found.close)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if _is_at(descriptor, path) and self._is_whole(found, file, is_whole):
+                otherwise.pop_all()
+                return found
+        return None
 
     def _path(self, file: StoredFile) -> Path:
         return self.folder / file.sha256[:2] / file.sha256
 
-    def _is_whole(self, found: CachedFile, file: StoredFile) -> bool:
-        """Whether the bytes are right, hashed when this process first sees them; marks the file as used."""
+    def _is_whole(self, found: CachedFile, file: StoredFile, is_whole: IsWhole | None) -> bool:
+        """Whether the bytes are right, looked at when this process first sees them; marks the file as used."""
         status = os.fstat(found.descriptor)
-        os.utime(found.descriptor, ns=(time.time_ns(), status.st_mtime_ns))
+        with contextlib.suppress(OSError):  # it is somebody else's, or may only be read
+            os.utime(found.descriptor, ns=(time.time_ns(), status.st_mtime_ns))
         seen = _identity(file, status)
         if seen in self._verified:
             return True
-        if status.st_size != file.num_bytes or hash_file(found.path) != file.sha256:
+        if status.st_size == file.num_bytes and _is_right(found, file, is_whole):
+            self._verified.add(seen)
+            return True
+        try:
             found.path.unlink(missing_ok=True)
-            return False
-        self._verified.add(seen)
-        return True
+        except OSError as exc:
+            raise unwritable(found.path, exc) from exc
+        return False
 
     def _download(self, origin: Origin, file: StoredFile, what: str) -> None:
         path = self._path(file)
@@ -164,7 +176,7 @@ class Cache:
                 return
             files = sorted(_files(self.folder), key=lambda item: item[1].st_atime_ns)
             excess = sum(status.st_size for _, status in files) + incoming - self.max_bytes
-            excess = max(excess, free_bytes)
+            excess = max(excess, free_bytes) if free_bytes else excess
             for path, status in files:
                 if excess <= 0:
                     break
@@ -203,15 +215,16 @@ def _unfinished(path: Path) -> Iterator[Path | None]:
     """The unfinished file to download into, or None where somebody else has finished it meanwhile."""
     part = path.with_name(path.name + UNFINISHED)
     descriptor = _lock(part, unless=path)
-    if descriptor is None:  # it is finished, or who holds it does not get on
+    if descriptor is None and not path.exists():  # who holds it does not get on
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
+        descriptor = _lock(part, unless=path)
     try:
-        yield None if path.exists() else part
+        yield None if descriptor is None or path.exists() else part
     finally:
-        if descriptor is None or _is_at(descriptor, part):
-            part.unlink(missing_ok=True)
         if descriptor is not None:
-            os.close(descriptor)
+            if _is_at(descriptor, part):
+                part.unlink(missing_ok=True)
+            _let_go(descriptor)
 
 
 def _lock(part: Path, *, unless: Path) -> int | None:
@@ -242,6 +255,21 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
+def _let_go(descriptor: int) -> None:
+    """Unlock and close. Closing alone leaves the lock with a child that was forked meanwhile, and with mappings."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def _hash(descriptor: int) -> str | None:
+    """The SHA-256 of an open file, whatever its name leads to by now; None where the disk fails to read it."""
+    try:
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
 def _is_at(descriptor: int, path: Path) -> bool:
     """Whether an open file still has that name: another process may have removed or replaced it."""
     try:
@@ -250,27 +278,38 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
+def _is_right(found: CachedFile, file: StoredFile, is_whole: IsWhole | None) -> bool:
+    if is_whole is None:
+        return _hash(found.descriptor) == file.sha256
+    with found.map() as data:
+        return is_whole(data)
+
+
 def _identity(file: StoredFile, status: os.stat_result) -> tuple[str | int, ...]:
     return (file.sha256, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Everything in the cache, unfinished files too. What vanishes meanwhile is left out."""
+    """All files of the cache, unfinished ones too. What vanishes meanwhile is left out."""
     for path in folder.glob("??/*"):
-        with contextlib.suppress(FileNotFoundError):
-            yield path, path.stat()
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                yield path, status
 
 
 def _remove_unpinned(path: Path) -> bool:
     """Remove a file that nobody reads or downloads. Returns whether it is gone."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return True
+    except OSError as exc:
+        return isinstance(exc, FileNotFoundError)
     try:
         if not _try_lock(descriptor):
             return False
         path.unlink(missing_ok=True)
         return True
+    except OSError:  # it is somebody else's
+        return False
     finally:
-        os.close(descriptor)
+        _let_go(descriptor)

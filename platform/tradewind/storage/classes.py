@@ -7,12 +7,14 @@ requests, taxes and discounts. A price that has no source is None and stays unkn
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import Literal, Protocol, cast, get_args, runtime_checkable
+from urllib.parse import urlsplit
 
 from tradewind.errors import SpecError, did_you_mean
 from tradewind.plugins import Table
@@ -134,6 +136,15 @@ def class_store(store: Store) -> ClassStore:
 
 def missing_extra(library: str, extra: str) -> SpecError:
     return SpecError(f"storage classes need {library}", hint=f"pip install 'tradewind[{extra}]'")
+
+
+def price_note(cloud: Cloud) -> str | None:
+    """A sentence where the prices are not those of the server that is used."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    host = urlsplit(endpoint).hostname or ""
+    if cloud != "s3" or not endpoint or host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        return None
+    return f"the prices are Amazon's, and the bucket is at {host}"
 
 
 def unknown_prices(some: Iterable[StorageClass]) -> list[str]:

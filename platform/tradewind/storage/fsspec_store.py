@@ -4,7 +4,7 @@ Host, port and user come from the URL; everything else, and all credentials, fro
 `~/.config/fsspec/*.json` and `FSSPEC_<PROTOCOL>_<OPTION>` in the environment.
 
 Limits. Few of these file systems promise what object stores do. A `put` is written under another name and then renamed
-where the file system can rename, so that it is seen whole. A `create` is `open(mode="xb")`, so that exactly one wins
+where the file system can rename, so that it is seen whole. A `create` is an exclusive `open`, so that exactly one wins
 where that is honoured (`probe.py` finds out), but a reader may see its first bytes before its last, and a writer that
 dies in between leaves a short object. A listing is held in memory.
 """
@@ -37,13 +37,16 @@ from tradewind.storage.fork import refuse_forked_child
 from tradewind.storage.keys import check_key
 from tradewind.storage.patience import with_patience
 from tradewind.storage.redaction import redacted
-from tradewind.storage.single_writer import is_single_writer
+from tradewind.storage.single_writer import is_single_writer, needs_one_writer
 from tradewind.storage.store import ObjectInfo
 from tradewind.storage.translation import exists_already
 
 CHUNK = 8 * 2**20
 UNFINISHED = ".tradewind-part"
 """How the names of files end that are not whole yet."""
+
+EXCLUSIVE = {"fsspec.implementations.sftp": "wxb"}
+"""How exclusive creation is asked for where it is not `xb`: paramiko would open the new file for nothing."""
 
 TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 PASSING = {
@@ -61,8 +64,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def is_known(scheme: str) -> bool:
-    """Whether fsspec, where it is installed, has something for URLs of this scheme."""
-    if importlib.util.find_spec("fsspec") is None:
+    """Whether fsspec has something for URLs of this scheme: ours is for datasets, which lie in a store themselves."""
+    if scheme == "tradewind" or importlib.util.find_spec("fsspec") is None:
         return False
     from fsspec.registry import known_implementations, registry
 
@@ -112,9 +115,7 @@ class FsspecStore:
                     raise FileExistsError(path)
                 _tried(lambda: self._put(path, data))
             else:
-                self._make_folder(path)
-                with self._system.open(path, "xb") as file:
-                    file.write(data)
+                self._create(path, data)
 
     def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
         with self._translated(prefix):
@@ -163,7 +164,9 @@ class FsspecStore:
         """The file system, and the path in it that the URL names."""
         import fsspec
 
-        system, path = fsspec.core.url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True)
+        system, path = fsspec.core.url_to_fs(self.url, skip_instance_cache=True)
+        if hasattr(system, "dircache"):
+            system.dircache.use_listings_cache = False
         return system, str(path).rstrip("/")
 
     def _path(self, key: str) -> str:
@@ -195,6 +198,31 @@ class FsspecStore:
         if len(data) != end - start:
             raise StorageError(f"{self.url}/{key} has no bytes {start} to {end}", hint="the object is too short")
         return bytes(data)
+
+    def _create(self, path: str, data: bytes) -> None:
+        self._make_folder(path)
+        file = self._open_new(path)
+        try:
+            with file:
+                file.write(data)
+        except BaseException:
+            # Where files are opened at once, this one is ours. Elsewhere the file of a faster writer may be there.
+            if _renames(self._system):
+                with suppress(Exception):
+                    self._system.rm_file(path)
+            raise
+
+    def _open_new(self, path: str) -> Any:
+        """A file that was not there. Raises FileExistsError, and SpecError where none can be asked for."""
+        try:
+            return self._system.open(path, EXCLUSIVE.get(type(self._system).__module__, "xb"))
+        except (NotImplementedError, ValueError) as exc:
+            raise needs_one_writer(self.url) from _shown(exc)
+        except OSError as exc:
+            # SFTP has no word for it and says `Failure`.
+            if not _passes(exc) and exc.errno is None and self._system.exists(path):
+                raise FileExistsError(path) from exc
+            raise
 
     def _put(self, path: str, data: bytes | Path) -> None:
         if not _renames(self._system):

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tradewind.errors import AuthError
 from tradewind.storage.address import parse_address
 from tradewind.storage.object_store import ObjectStore, connection_options
+
+if TYPE_CHECKING:
+    from obstore.store import GCSCredential
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 HINT = "run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS"
@@ -51,7 +54,7 @@ def _emulator() -> str | None:
     return f"http://{host}" if host and "://" not in host else host or None
 
 
-def _no_credentials() -> dict[str, Any]:
+def _no_credentials() -> GCSCredential:
     """For servers that ask for none: obstore's own switch for it leaves writes out."""
     return {"token": "none", "expires_at": None}
 

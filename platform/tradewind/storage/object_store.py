@@ -22,9 +22,17 @@ from tradewind.errors import NotFoundError, StorageError
 from tradewind.storage.fork import refuse_forked_child
 from tradewind.storage.keys import check_key
 from tradewind.storage.patience import STALLED_S, TRY_FOR_S, Patience, with_patience
-from tradewind.storage.single_writer import is_single_writer
+from tradewind.storage.single_writer import is_single_writer, needs_one_writer
 from tradewind.storage.store import ObjectInfo
-from tradewind.storage.translation import exists_already, is_clash, is_taken, is_unsupported, passes, translated
+from tradewind.storage.translation import (
+    exists_already,
+    is_clash,
+    is_lost_upload,
+    is_taken,
+    is_unsupported,
+    passes,
+    translated,
+)
 
 if TYPE_CHECKING:
     import obstore.store
@@ -114,8 +122,7 @@ class ObjectStore:
             obstore.put(native, key, data, chunk_size=part, max_concurrency=PARTS_AT_ONCE)
 
         with self._translated(key):
-            # Of an upload whose last answer was lost nothing is left to be completed again: it is not found.
-            self._tried(send, or_missing=in_parts)
+            self._tried(send, or_lost=in_parts)
 
     def create(self, key: str, data: bytes) -> None:
         """Each create marks its object: so that after a lost answer it knows its own, also among equal bytes."""
@@ -123,7 +130,7 @@ class ObjectStore:
             if self.is_remote and is_single_writer():
                 self._create_alone(key, data)
             else:
-                self._create(key, data)
+                self._create_among_others(key, data)
 
     def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
         if self._is_absent:
@@ -224,6 +231,14 @@ class ObjectStore:
         except FileNotFoundError:
             return None
 
+    def _create_among_others(self, key: str, data: bytes) -> None:
+        try:
+            self._create(key, data)
+        except Exception as exc:
+            if not is_unsupported(exc):
+                raise
+            raise needs_one_writer(self.url) from None
+
     def _create_alone(self, key: str, data: bytes) -> None:
         """For stores without conditional writes, by the one writer that there is."""
         if self._is_there(key):
@@ -242,10 +257,8 @@ class ObjectStore:
             return False
         return True
 
-    def _tried(self, work: Callable[[], T], *, or_missing: bool = False) -> T:
-        return with_patience(
-            work, passes=lambda exc: self._passes(exc) or (or_missing and isinstance(exc, FileNotFoundError))
-        )
+    def _tried(self, work: Callable[[], T], *, or_lost: bool = False) -> T:
+        return with_patience(work, passes=lambda exc: self._passes(exc) or (or_lost and is_lost_upload(exc)))
 
     def _passes(self, exc: BaseException) -> bool:
         return self.is_remote and passes(exc)

@@ -1,7 +1,8 @@
 """How long a store is asked again: with full jitter, at most `TRIES` times, and no new try after `TRY_FOR_S` seconds.
 
-A try itself ends when nothing arrived for `STALLED_S`, so that the longest call that makes no progress at all takes
-about `TRY_FOR_S + STALLED_S`. Source of the jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+A try itself ends when no answer and no more of it arrived for `STALLED_S`, so that the longest call that makes no
+progress at all takes about `TRY_FOR_S + STALLED_S`. One request, which is one part of a large object, must be sent
+within that time. Source of the jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 
 from __future__ import annotations

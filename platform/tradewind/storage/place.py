@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 
 from tradewind.errors import SpecError
 from tradewind.records import LOCAL, UNKNOWN, Place
@@ -13,11 +14,7 @@ VARIABLE = "TRADEWIND_PLACE"
 
 def this_place() -> Place:
     """`$TRADEWIND_PLACE`, like `aws/us-east-1/us-east-1a`, or the unknown place. Raises SpecError."""
-    text = os.environ.get(VARIABLE, "")
-    try:
-        return Place.parse(text)
-    except SpecError as exc:
-        raise SpecError(f"{VARIABLE}: {exc.message}", hint=exc.hint) from exc
+    return _parse(os.environ.get(VARIABLE, ""))
 
 
 def place_of(store: Store) -> Place:
@@ -28,3 +25,11 @@ def place_of(store: Store) -> Place:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return Place.parse(f"aws/{region}") if scheme == "s3" and region and not endpoint else UNKNOWN
+
+
+@cache
+def _parse(text: str) -> Place:
+    try:
+        return Place.parse(text)
+    except SpecError as exc:
+        raise SpecError(f"{VARIABLE}: {exc.message}", hint=exc.hint) from exc

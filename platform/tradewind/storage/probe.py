@@ -7,8 +7,8 @@ Where the object exists already, which is always after the first time, that is o
 
 from __future__ import annotations
 
-from tradewind.errors import ConflictError, SpecError
-from tradewind.storage.single_writer import VARIABLE, is_single_writer
+from tradewind.errors import ConflictError
+from tradewind.storage.single_writer import is_single_writer, needs_one_writer
 from tradewind.storage.store import Store
 
 KEY = ".tradewind/probe"
@@ -24,10 +24,7 @@ def require_exclusive_create(store: Store) -> None:
     if store.url.startswith(KNOWN) or store.url in _exclusive or is_single_writer():
         return
     if not (_is_refused(store) or _is_refused(store)):
-        raise SpecError(
-            f"{store.url} lets several writers create the same object, and all but the last would lose their records",
-            hint=f"use a store with conditional writes; or set {VARIABLE}=1 if only one process at a time writes here",
-        )
+        raise needs_one_writer(store.url)
     _exclusive.add(store.url)
 
 

@@ -31,6 +31,7 @@ def _open_native(url: str, max_retries: int = 0) -> Any:
     return S3Store(
         address.place,
         prefix=address.prefix or None,
+        disable_bulk_delete=True,  # not every server knows it, and we delete one by one
         credential_provider=_credentials(),
         **connection_options(endpoint, max_retries),
         **where,

@@ -7,7 +7,7 @@ behind as an older version, and is billed until a rule of the bucket removes it.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,10 @@ RETRIEVAL = "Standard"
 """Within 12 hours out of DEEP_ARCHIVE. Bulk is cheaper and takes 48, but its price has no source here."""
 
 REFUSED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+NO_CLASS = {"InvalidStorageClass", "NotImplemented"}
+NO_CLASS_OR_ARGUMENT = {*NO_CLASS, "InvalidArgument"}
+"""What Ceph 16 says to a class that it does not have, where nothing else can be invalid."""
+
 ARCHIVED = {"InvalidObjectState", "ObjectNotInActiveTierError"}
 
 
@@ -47,7 +51,7 @@ class S3Classes:
                     yield StoredClass(key, item["Size"], item.get("StorageClass", "STANDARD"), item["LastModified"])
 
     def check(self, key: str, name: str) -> None:
-        with self._translated(key):
+        with self._translated(key, no_class=NO_CLASS_OR_ARGUMENT):
             self._client.put_object(**self._at(key), Body=b"?", StorageClass=name)
             found = self._client.head_object(**self._at(key)).get("StorageClass", "STANDARD")
             self._client.delete_object(**self._at(key))
@@ -99,10 +103,10 @@ class S3Classes:
         except ImportError as exc:
             raise missing_extra("boto3", "aws") from exc
         options = Config(max_pool_connections=32, retries={"mode": "standard", "max_attempts": 5})
-        return boto3.client("s3", config=options)
+        return boto3.session.Session().client("s3", config=options)  # boto3.client keeps the first credentials it saw
 
     @contextmanager
-    def _translated(self, key: str) -> Iterator[None]:
+    def _translated(self, key: str, *, no_class: Collection[str] = NO_CLASS) -> Iterator[None]:
         self._client  # noqa: B018 - so that a missing extra is told as such
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
@@ -112,7 +116,10 @@ class S3Classes:
         except NoCredentialsError as exc:
             raise AuthError("no AWS credentials were found", hint="set AWS_ACCESS_KEY_ID or use a profile") from exc
         except ClientError as exc:
-            raise _told(place, self.url, exc.response.get("Error", {})) from exc
+            error = exc.response.get("Error", {})
+            if error.get("Code") in no_class:
+                raise _no_class(self.url, error.get("Message") or error["Code"]) from exc
+            raise _told(place, self.url, error) from exc
         except BotoCoreError as exc:
             problem = f"{place} failed: {type(exc).__name__}"
             raise StorageError(problem, hint="check that the store is reachable") from exc
@@ -120,8 +127,6 @@ class S3Classes:
 
 def _told(place: str, url: str, error: dict[str, str]) -> Exception:
     code, message = error.get("Code", ""), error.get("Message", "")
-    if code in ("InvalidStorageClass", "NotImplemented"):
-        return _no_class(url, message or code)
     if code in ARCHIVED:
         return ArchivedError(f"{place} is archived", hint="restore it first: tw datasets restore NAME@VERSION")
     if code == "NoSuchBucket":

@@ -52,7 +52,11 @@ class Store(Protocol):
         """
 
     def create(self, key: str, data: bytes) -> None:
-        """Write an object unless one is there already; of racing creators exactly one wins. Raises ConflictError."""
+        """Write an object unless one is there already; of racing creators exactly one wins.
+
+        Raises ConflictError, and SpecError for a store without conditional writes. A create whose answer was lost looks
+        whether it has won; after a StorageError nobody knows.
+        """
 
     def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
         """The objects below a folder-like prefix, in no particular order; with `after` only those with greater keys."""

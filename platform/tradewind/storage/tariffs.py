@@ -55,6 +55,7 @@ class _Row:
         )
 
 
+@cache
 def tariff(source: Place, target: Place) -> Tariff:
     """What the owner of `source` pays for bytes that leave it for `target`."""
     crossed = boundary(source, target)

@@ -101,6 +101,11 @@ def is_clash(exc: BaseException) -> bool:
     return "status code: 409" in str(exc)
 
 
+def is_lost_upload(exc: BaseException) -> bool:
+    """An upload in parts that is not known any more: its last answer was lost, or a server cleaned up."""
+    return isinstance(exc, FileNotFoundError) and not _names_missing_bucket(exc)
+
+
 def is_unsupported(exc: BaseException) -> bool:
     """The server knows no conditional writes and says so."""
     import obstore.exceptions as foreign

@@ -46,6 +46,8 @@ class Moto:
 
 @dataclass(frozen=True)
 class Azurite:
+    """Unlike Azure, it does not delete for a shared access signature, and knows no `startFrom` in listings."""
+
     endpoint: str
     """With the account as its path, as `AZURE_STORAGE_ENDPOINT` wants it."""
 

@@ -44,7 +44,7 @@ class Uses:
         use = Use(
             run=name,
             dataset=start.dataset,
-            parents=start.parents,
+            parents=(*start.parents, *(f"dataset:{reference}" for reference in start.datasets)),
             host=start.process.host,
             started_at=start.created_at,
             ended_at=end.created_at if end else None,
