@@ -228,6 +228,11 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def to_tensor(sequences: list[Tokens]) -> torch.Tensor:
     """A batch from single sequences, as peers that know only samples have it made."""
+    return as_int64(np.stack(sequences))
+
+
+def as_int64(tokens: Any) -> torch.Tensor:
+    """The batch that every reader must give, cast by PyTorch, which is several times faster at it than NumPy."""
     import torch
 
-    return torch.from_numpy(np.stack(sequences).astype(np.int64))
+    return torch.from_numpy(tokens).to(torch.int64)

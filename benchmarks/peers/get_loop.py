@@ -25,13 +25,12 @@ def read(task: case.Task, state: Any) -> case.Reading:
 
 def _batches() -> Iterator[torch.Tensor]:
     import obstore
-    import torch
 
     bucket = case.store()
     for key in raw.KEYS:
         tokens = np.frombuffer(memoryview(obstore.get(bucket, key).bytes()), np.uint16).reshape(-1, LENGTH)
         for first in range(0, len(tokens), BATCH):
-            yield torch.from_numpy(tokens[first : first + BATCH].astype(np.int64))
+            yield case.as_int64(tokens[first : first + BATCH])
 
 
 if __name__ == "__main__":

@@ -73,10 +73,9 @@ def _copy(folder: Path) -> None:
 
 
 def _batches(iterator: Iterator[Tokens]) -> Iterator[torch.Tensor]:
-    import torch
 
     for batch in iterator:
-        yield torch.from_numpy(batch.astype(np.int64))
+        yield case.as_int64(batch)
 
 
 if __name__ == "__main__":

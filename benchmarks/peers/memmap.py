@@ -27,11 +27,10 @@ def read(task: case.Task, state: Any) -> case.Reading:
 
 
 def _batches(task: case.Task) -> Iterator[torch.Tensor]:
-    import torch
 
     tokens, order = task.tokens(), np.random.default_rng(0).permutation(SEQUENCES)
     for first in range(0, SEQUENCES, BATCH):
-        yield torch.from_numpy(tokens[order[first : first + BATCH]].astype(np.int64))
+        yield case.as_int64(tokens[order[first : first + BATCH]])
 
 
 if __name__ == "__main__":

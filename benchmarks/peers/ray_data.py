@@ -40,7 +40,6 @@ def read(task: case.Task, state: Any) -> case.Reading:
 def _batches() -> Iterator[torch.Tensor]:
     import pyarrow.fs
     import ray.data
-    import torch
 
     server = pyarrow.fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"], region=os.environ["AWS_REGION"])
     dataset = ray.data.read_parquet(f"{case.BUCKET}/{parquet.PREFIX}/", filesystem=server, shuffle="files")
@@ -53,7 +52,7 @@ def _batches() -> Iterator[torch.Tensor]:
     )
     for batch in batches:
         tokens: Any = batch["tokens"]
-        yield torch.from_numpy((np.stack(tokens) if tokens.dtype == object else tokens).astype(np.int64))
+        yield case.as_int64(np.stack(tokens) if tokens.dtype == object else tokens)
 
 
 if __name__ == "__main__":

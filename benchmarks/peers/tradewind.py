@@ -91,10 +91,9 @@ def _workspace(task: case.Task) -> Workspace:
 
 
 def _batches(reader: Reader) -> Iterator[torch.Tensor]:
-    import torch
 
     for batch in reader:
-        yield torch.from_numpy(batch.tokens.astype(np.int64))
+        yield case.as_int64(batch.tokens)
 
 
 def _batches_of_workers(task: case.Task) -> Iterator[torch.Tensor]:

@@ -223,6 +223,7 @@ class WorkspaceDatasets(Datasets):
     def _record_transfers(self, datasets: Sequence[Dataset]) -> None:
         for dataset in datasets:
             self.ledger.record_transfers(dataset.origin.meter, subject=dataset.record.id, machine=self.machine.host)
+        EgressBudget(self.store).close()
 
     def gc(
         self,

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.cli.conftest import Tw
@@ -139,3 +140,21 @@ def test_versions_of_live_runs_and_of_models_stay(own: Path) -> None:
         start.model_copy(update={"run": "live", "dataset": "pystdlib@1", "process": this_process()}).to_json(),
     )
     assert kept() == {1: "in use", 2: "in use", 3: "among the newest 1"}
+
+
+def test_table_of_a_spec_is_added(tw: Tw, tmp_path: Path) -> None:
+    for name, rows in (("train", ROWS), ("test", ROWS.slice(1))):
+        pq.write_table(rows, tmp_path / f"{name}.parquet")
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        f"kind: dataset\nname: harbour\ntable:\n  splits:\n"
+        f"    train: [{tmp_path}/train.parquet]\n    test: [{tmp_path}/te*.parquet]\n"
+    )
+    place = Workspace(str(tmp_path / "ws"))
+    assert tw("datasets", "add", spec, *where(place)).out == "harbour@1: 5 rows\n"
+    record = place.datasets.get("harbour").record
+    assert {name: split.rows for name, split in record.splits.items()} == {"train": 3, "test": 2}
+    assert record.spec["table"]["splits"]["test"] == [f"{tmp_path}/te*.parquet"]
+    assert [row.subject for row in place.usage()] == ["dataset:harbour@1"]
+    place.datasets.append_table("harbour", ROWS)
+    assert [row.subject for row in place.usage()] == ["dataset:harbour@1", "dataset:harbour@2"]

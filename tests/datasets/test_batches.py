@@ -158,11 +158,11 @@ def test_shorter_batch_is_the_first_rows_of_the_stream() -> None:
 
 
 @pytest.mark.parametrize("nodes", [2, 4, 8])
-@pytest.mark.parametrize("rows_of_a_shard", [64, (41, 90)])
-def test_each_node_touches_only_its_share_of_the_shards(nodes: int, rows_of_a_shard: int | tuple[int, int]) -> None:
+@pytest.mark.parametrize("rows_of_a_shard", [(64, 64), (41, 90)])
+def test_each_node_touches_only_its_share_of_the_shards(nodes: int, rows_of_a_shard: tuple[int, int]) -> None:
     """Of N nodes each reads about 1/N of the shards in an epoch, and two share a window only where lanes meet."""
     count = 256
-    counts = np.random.default_rng(1).integers(*np.broadcast_to(rows_of_a_shard, 2) + [0, 1], count).tolist()
+    counts = np.random.default_rng(1).integers(*rows_of_a_shard, count, endpoint=True).tolist()
     made = pretend([counts], sequences=32, lanes=8)
     steps = range(made.size // 32)
     touched = [shards_of(part) for part in parts(made, steps, world=nodes)]

@@ -59,7 +59,8 @@ class Training:
         """Start, read some steps with some readers and workers, save now and then, and be killed."""
         made, world = self.made, self.dice.randint(1, 9)
         certificate = Certificate.from_bytes(self.saved, made) if self.saved else Certificate.start(made)
-        every, first, unsaved = self.dice.randint(1, 4), certificate.samples // made.sequences, []
+        every, first = self.dice.randint(1, 4), certificate.samples // made.sequences
+        unsaved: list[tuple[int, int, int]] = []
         for step in range(first, min(until, first + self.dice.randint(0, 12))):
             parts = [made.draws(range(step, step + 1), rank=rank, world=world) for rank in range(world)]
             self.dice.shuffle(parts)  # who is ready first does not matter

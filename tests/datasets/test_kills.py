@@ -146,6 +146,7 @@ def test_run_whose_processes_are_killed_and_resized_has_read_everything_exactly_
     voyage = Voyage(tmp_path, store, record, made, order, random.Random(lanes), Certificate.start(made).to_bytes())
     for life in range(LIVES):
         voyage.live(life=life, is_last=False)
+    assert 0 < Certificate.from_bytes(voyage.state, made).samples < 2 * made.size
     voyage.live(life=LIVES, is_last=True)
     assert all(line["right"] for line in voyage.kept)
     assert Certificate.from_bytes(voyage.state, made) == undisturbed(made, 2)

@@ -343,7 +343,7 @@ def test_threads_share_an_order() -> None:
             for turn in range(200):
                 epoch = (first * 7 + turn) % 40
                 assert drawn(made, range(epoch * size, epoch * size + 40)) == expected[epoch]
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001
             failures.append(exc)
 
     interval = sys.getswitchinterval()

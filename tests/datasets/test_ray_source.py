@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_ray_reads_a_table_with_its_schema_and_knows_its_length(said: dict[str, 
     assert said["table"] == sorted([[n, [n, n + 1]] for n in [*range(100), *range(50, 100)]])
     assert said["columns"] == ["number"]
     assert said["some"] == said["files"]
-    assert "boxes: list<element: int64>" in said["schema"]
+    assert re.search(r"number: int64\nboxes: list<\w+: int64>", said["schema"])
 
 
 def test_samples_of_ray_are_those_of_training(said: dict[str, Any], datasets: Datasets) -> None:
@@ -110,7 +111,7 @@ def test_samples_of_ray_are_those_of_training(said: dict[str, Any], datasets: Da
     ]
     assert said["samples"] == sorted(expected)
     assert said["count of samples"] == len(expected)
-    assert said["type of samples"] == f"fixed_size_list<element: uint16>[{LENGTH + 1}]"
+    assert said["type of samples"] == str(pa.list_(pa.uint16(), LENGTH + 1))
 
 
 class TestRefusal:

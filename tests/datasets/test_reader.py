@@ -89,7 +89,7 @@ def promptly(work: Callable[[], Any]) -> Any:
     def run() -> None:
         try:
             done.put((work(), None))
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001
             done.put((None, exc))
 
     threading.Thread(target=run, daemon=True).start()
@@ -104,9 +104,8 @@ def until_it_fails(reader: Reader) -> tuple[list[Batch], Exception | None]:
 
     def read() -> Exception | None:
         try:
-            for batch in reader:
-                found.append(batch)
-        except Exception as exc:
+            found.extend(reader)
+        except Exception as exc:  # noqa: BLE001
             return exc
         return None
 
@@ -154,7 +153,7 @@ class Changed:
 
 
 def changed(store: Store, **how: Callable[[bytes], bytes]) -> tuple[Store, Changed]:
-    found = Changed(store, **how)
+    found = Changed(store, **how)  # type: ignore[arg-type]
     return cast(Store, found), found
 
 
@@ -303,7 +302,7 @@ def test_going_on_within_a_batch_is_refused(memory: Store, cache: Cache) -> None
     [{"rank": 2, "world": 2}, {"rank": -1}, {"worker": 3, "workers": 3}, {"worker": -1}, {"start": -8}, {"world": 0}],
 )
 def test_readers_that_cannot_be_are_refused(memory: Store, who: dict[str, int]) -> None:
-    with pytest.raises(SpecError, match="is not one of|before the first"):
+    with pytest.raises(SpecError, match=r"is not one of|before the first"):
         Reader(made_of(memory), **who)  # type: ignore[arg-type]
 
 

@@ -1,6 +1,6 @@
-"""A slow origin that counts, and a program whose forked children use one cache at once: it needs no store and no thread.
+"""A slow origin that counts, and a program whose forked children use one cache at once.
 
-python -m tests.storage.origins together FOLDER 8
+Run as `python -m tests.storage.origins together FOLDER 8`, it has used no store, so that it can fork.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -94,7 +95,7 @@ def forked(work: Callable[[], object]) -> int:
     try:
         signal.alarm(HANGS_S)
         work()
-    except BaseException:
+    except BaseException:  # noqa: BLE001
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
@@ -115,11 +116,11 @@ def together(folder: Path, processes: int, *, max_bytes: int = PLENTY, rounds: i
             for file in random.Random(f"{number}/{turn}").sample(files, len(files)):
                 use(cache, origin, file)
 
-    return {"ended": wait([forked(lambda number=number: read(number)) for number in range(processes)])}  # type: ignore[misc]
+    return {"ended": wait([forked(partial(read, number)) for number in range(processes)])}
 
 
 def killed(folder: Path, rounds: int, *, limit_s: float = 45) -> dict[str, object]:
-    """Processes that use a cache for ever are killed, round after round; then a fresh one must get everything at once."""
+    """Processes that use a cache for ever are killed, round after round, and a fresh one then gets everything."""
     files, origin = make_files(folder, 12), origin_of(SlowStore(folder, pause_s=0.0005))
     dice, done, endings, wrong = random.Random(rounds), 0, Counter[int](), []
     end, slowest_s = time.monotonic() + limit_s, 0.0
@@ -138,7 +139,7 @@ def killed(folder: Path, rounds: int, *, limit_s: float = 45) -> dict[str, objec
 
     while done < rounds and time.monotonic() < end:
         max_bytes = dice.choice([PLENTY, files[0].num_bytes * 5, files[0].num_bytes])
-        pids = [forked(lambda n=n: read_for_ever(f"{done}/{n}", max_bytes)) for n in range(8)]  # type: ignore[misc]
+        pids = [forked(partial(read_for_ever, f"{done}/{number}", max_bytes)) for number in range(8)]
         time.sleep(dice.uniform(0, 0.12))
         for pid in dice.sample(pids, len(pids)):
             time.sleep(dice.uniform(0, 0.003))
@@ -180,6 +181,6 @@ def forking(folder: Path, children: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    program = {"together": together, "killed": killed, "forking": forking}[sys.argv[1]]
+    programs: dict[str, Callable[..., dict[str, object]]] = {"together": together, "killed": killed, "forking": forking}
     options = {name: int(value) for name, value in (option.split("=") for option in sys.argv[4:])}
-    print(json.dumps(program(Path(sys.argv[2]), int(sys.argv[3]), **options)))
+    print(json.dumps(programs[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]), **options)))

@@ -23,7 +23,6 @@ import pytest
 
 from tests.storage.origins import SlowStore, make_files, origin_of, use, wrong_names
 from tradewind.errors import CapacityError, IntegrityError, StorageError
-from tradewind.records import StoredFile
 from tradewind.storage import cache as cache_module
 from tradewind.storage.cache import Cache
 from tradewind.storage.origin import StoreOrigin
@@ -166,9 +165,14 @@ def test_closing_unpins_and_the_mapped_bytes_stay_readable(harbour: Harbour) -> 
 def test_cache_of_few_files_looks_for_room_each_time_and_one_of_many_does_not(
     harbour: Harbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = []
+    looks: list[Path] = []
     listed = cache_module._files
-    monkeypatch.setattr(cache_module, "_files", lambda folder: [looks.append(folder), *listed(folder)][1:])
+
+    def look(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+        looks.append(folder)
+        return listed(folder)
+
+    monkeypatch.setattr(cache_module, "_files", look)
     harbour.use(harbour.cache(files=2), *range(6))
     assert len(looks) == 6
     shutil.rmtree(harbour.folder)
@@ -321,7 +325,7 @@ def test_forked_children_hold_no_locks_of_their_parent(tmp_path: Path) -> None:
 
 def _fill(monkeypatch: pytest.MonkeyPatch, *, times: int, code: int = errno.ENOSPC) -> list[int]:
     """The next writes of more than some bytes find the disk full."""
-    write, full = os.write, []
+    write, full = os.write, list[int]()
 
     def limited(descriptor: int, data: Any) -> int:
         if len(data) > 100 and len(full) < times:
@@ -509,7 +513,7 @@ def test_eviction_by_many_threads_at_once_takes_no_file_twice_and_hurts_nobody(h
         try:
             while not stop.is_set():
                 Cache(harbour.folder, 0)._make_room(1)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001
             failures.append(exc)
 
     threads = [threading.Thread(target=evict) for _ in range(2)]

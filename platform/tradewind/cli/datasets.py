@@ -36,7 +36,7 @@ def add(
     workspace: Where = None,
     json: Json = False,
 ) -> None:
-    """Read text, train a tokenizer, and write the next version of a dataset."""
+    """Read text and train a tokenizer, or read a table, and write the next version of a dataset."""
     from tradewind.specs import DatasetSpec
     from tradewind.workspace import Workspace
 

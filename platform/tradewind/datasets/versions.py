@@ -295,14 +295,15 @@ class Datasets:
     def add(
         self, spec: DatasetSpec, *, on: Where | None = None, connect: Connect = connected, tasks: int | None = None
     ) -> Dataset:
-        """Read the text, make its shards, and last the version that makes them visible.
+        """Read the text or the table, make its shards, and last the version that makes them visible.
 
         `on` says where the work is done; without it that depends on its size. A call that is cut short leaves no
         version behind; the same call again goes on where it was.
         """
         if spec.table is not None:
             wish = spec.table
-            return self.add_table(
+            return Datasets.add_table(  # a workspace counts each of the two calls as work of its own
+                self,
                 spec.name,
                 dict(wish.splits),
                 spec=spec.model_dump(mode="json"),
