@@ -19,11 +19,12 @@ from tradewind.clusters import connect
 from tradewind.datasets import Dataset, Datasets, pipeline, scratch, tokenizer_choice
 from tradewind.datasets.corpus import text_of
 from tradewind.datasets.encoding import Wanted
-from tradewind.datasets.groups import SHARDS, group_sources
+from tradewind.datasets.groups import SHARDS, Group, group_sources
+from tradewind.datasets.pipeline import OnRay
 from tradewind.datasets.scanning import Scanning
 from tradewind.datasets.scratch import Scratch
 from tradewind.datasets.sources import find_sources
-from tradewind.errors import ConflictError, NotFoundError, SpecError, StorageError
+from tradewind.errors import ConflictError, NotFoundError, RunError, SpecError, StorageError
 from tradewind.specs import DatasetSpec
 from tradewind.storage import Store, open_store
 from tradewind.storage.object_store import ObjectStore
@@ -329,6 +330,22 @@ def test_mistake_that_a_task_finds_arrives_as_it_was_raised(store: Store, folder
     with pytest.raises(SpecError, match=r"zz\.jsonl, line 2 has no column 'text'") as caught:
         Datasets(store).add(all_files(folder), on="ray")
     assert caught.value.hint == "set text.column; the columns are: body"
+
+
+@dataclass(frozen=True)
+class Broken:
+    folder = "broken"
+
+    def record_file(self, task: Group) -> str:
+        return f"broken/{task.number}"
+
+    def __call__(self, task: Group, advance: Any) -> int:
+        raise ZeroDivisionError(f"group {task.number}")
+
+
+def test_bug_in_a_task_is_told_with_its_cause(ray: None) -> None:
+    with pytest.raises(RunError, match="a task of the Ray job failed: ZeroDivisionError: group 7"):
+        list(OnRay().run(Broken(), [Group(7, (), 1)], lambda _: None))
 
 
 def test_files_and_dataset_may_be_in_a_bucket(moto_s3: str, folder: Path, ray: None) -> None:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from tests.conftest import free_port
 from tests.datasets.logbook import cut, dataset, rows_of
 from tradewind.datasets import blocks
+from tradewind.datasets import reader as reader_module
 from tradewind.datasets.batches import Batches
 from tradewind.datasets.certificate import Certificate
 from tradewind.datasets.order import Window
@@ -489,9 +490,34 @@ def test_shards_are_downloaded_once_an_epoch_and_only_those_ahead(memory: Store,
     made = made_of(store, window=2)
     take(Reader(made, epochs=3, cache=cache))
     assert seen.asked.count("whole") == (made.sources[0].rows > 0).sum()
-    seen.asked.clear()
-    take(Reader(made, cache=Cache(cache.folder / "other", PLENTY)), 1)
-    assert seen.asked.count("whole") <= 4
+
+
+def test_start_of_an_epoch_fetches_the_shards_of_few_windows(memory: Store, cache: Cache) -> None:
+    """About thirty samples are read ahead; a window of two shards has about as many."""
+    store, seen = changed(memory)
+    take(Reader(made_of(store, sizes=SIZES * 8, sequences=1, window=2), cache=cache), 1)
+    assert seen.asked.count("whole") <= 10
+
+
+def test_closing_waits_for_downloads_that_run_and_for_no_others(
+    memory: Store, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "THREADS", 1)
+    running, released = threading.Event(), threading.Event()
+
+    def wait(data: bytes) -> bytes:
+        running.set()
+        assert released.wait(LIMIT_S)
+        return data
+
+    store, seen = changed(memory, whole=wait)
+    reading = cast(Any, iter(Reader(made_of(store, sizes=SIZES * 8, window=8), cache=cache)))
+    next(reading)
+    assert running.wait(LIMIT_S)
+    threading.Timer(0.3, released.set).start()
+    promptly(reading.close)
+    assert seen.asked.count("whole") == 1
+    assert ours() == []
 
 
 def test_working_set_may_be_larger_than_the_cache(memory: Store, tmp_path: Path) -> None:

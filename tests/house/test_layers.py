@@ -10,7 +10,7 @@ import pytest
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "units"),
-    ("plugins", "progress"),
+    ("plugins", "progress", "testing"),
     ("specs", "records"),
     ("storage",),
     ("datasets", "registry", "ledger", "reports"),

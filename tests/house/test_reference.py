@@ -31,6 +31,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     specs.TrainSpec,
     specs.ModelSpec,
     specs.BatchSpec,
+    specs.OrderSpec,
     specs.OptimizerSpec,
     specs.ServeSpec,
 )

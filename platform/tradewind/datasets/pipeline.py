@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import pickle
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,8 +112,8 @@ class OnRay:
             except ray.exceptions.OutOfMemoryError as exc:
                 raise CapacityError("the tasks of the Ray job need more memory than there is") from exc
             except ray.exceptions.RayError as exc:
-                last = str(exc).strip().splitlines()[-1]
-                raise RunError(f"the Ray job failed: {last}", hint="the same command goes on where it was") from exc
+                first = str(exc).strip().splitlines()[0]
+                raise RunError(f"the Ray job failed: {first}", hint="the same command goes on where it was") from exc
 
 
 @dataclass
@@ -132,14 +133,20 @@ class _Share:
 
 
 def _done(row: dict[str, Any], *, work: bytes) -> dict[str, Any]:
-    """One task in a worker. What went wrong on purpose is a result, so that it arrives as it was raised."""
+    """One task in a worker. What went wrong is a result, so that it arrives as it was raised."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     task = pickle.loads(row["task"])  # noqa: S301 - our own, from our own Ray
     do = pickle.loads(work)  # noqa: S301
+    outcome: object
     try:
         outcome = do(task, lambda _: None)
     except TradewindError as exc:
         outcome = exc
+    except Exception as exc:  # noqa: BLE001 - the edge of a process, where the cause would be lost
+        traceback.print_exc()
+        outcome = RunError(
+            f"a task of the Ray job failed: {type(exc).__name__}: {exc}", hint="see the log of its worker"
+        )
     return {"done": pickle.dumps((task.number, outcome))}
 
 

@@ -9,7 +9,7 @@ from tradewind.specs.document import Document
 from tradewind.specs.reference import Reference
 from tradewind.specs.serve import ServeSpec
 from tradewind.specs.table import TableSpec
-from tradewind.specs.train import BatchSpec, ModelSpec, OptimizerSpec, TrainSpec
+from tradewind.specs.train import BatchSpec, ModelSpec, OptimizerSpec, OrderSpec, TrainSpec
 
 KINDS: dict[str, type[Spec]] = {spec.kind: spec for spec in (DatasetSpec, TrainSpec, ServeSpec)}
 
@@ -31,6 +31,7 @@ __all__ = [
     "DatasetSpec",
     "ModelSpec",
     "OptimizerSpec",
+    "OrderSpec",
     "Reference",
     "ServeSpec",
     "Spec",
