@@ -31,7 +31,7 @@ def test_help_imports_nothing_heavy() -> None:
 @pytest.mark.slow
 def test_traceback_is_shown_with_debug_and_only_then(own: Path) -> None:
     place = Workspace(str(own))
-    place.store.delete(place.datasets.get("pystdlib").record.tokenizer.key)
+    place.store.delete(place.datasets.get("pystdlib").tokenizer_file.key)
     plain = tw("datasets", "verify", "pystdlib", "-w", own)
     assert plain.returncode == 1
     assert "Traceback" not in plain.stderr

@@ -25,7 +25,6 @@ from tradewind.datasets import blocks
 from tradewind.datasets import reader as reader_module
 from tradewind.datasets.batches import Batches
 from tradewind.datasets.certificate import Certificate
-from tradewind.datasets.order import Window
 from tradewind.datasets.reader import Batch, Reader
 from tradewind.datasets.samples import Samples
 from tradewind.errors import CapacityError, IntegrityError, SpecError, StorageError
@@ -542,31 +541,6 @@ def test_full_disk_is_raised_where_the_batch_is_asked_for(
     assert isinstance(error, CapacityError)
     monkeypatch.setattr(os, "write", write)
     assert rows_of(take(Reader(made, cache=Cache(cache.folder / "other", PLENTY)), 1)[0].tokens) == expected(made, 0)
-
-
-def test_store_that_fails_while_reading_ahead_is_asked_again_when_it_matters(memory: Store, cache: Cache) -> None:
-    """What was fetched for later failed; by the time that it is needed the store is well again."""
-    failing, failed = threading.Event(), threading.Event()
-
-    def fail(data: bytes) -> bytes:
-        if failing.is_set():
-            failed.set()
-            raise StorageError("the store is away")
-        return data
-
-    store, _ = changed(memory, whole=fail)
-    made = made_of(store, window=1, sequences=2, width=3)
-    shards = [made.orders[0].shards(Window(0, number)).tolist()[0] for number in range(3)]
-    reader = Reader(made, cache=cache)
-    cache.open(made.sources[0].dataset.origin, made.sources[0].table[shards[0]], what="logbook").close()
-    failing.set()
-    found = []
-    with closing(cast(Any, iter(reader))) as reading:
-        found.append(next(reading))
-        assert failed.wait(LIMIT_S)
-        failing.clear()
-        found += [next(reading) for _ in range(59)]
-    assert [rows_of(batch.tokens) for batch in found] == [expected(made, step) for step in range(60)]
 
 
 @dataclass

@@ -26,6 +26,10 @@ def remote() -> Store:
     return open_store(f"memory://{uuid.uuid4().hex}")
 
 
+def kept(folder: Path) -> Cache:
+    return Cache(folder, 10**9)
+
+
 def on_disk(store: Store, file: StoredFile) -> Path:
     path = store.local_path(file.key)
     assert path is not None
@@ -87,7 +91,7 @@ def test_damaged_file_is_refused_by_name(
     if kind == "folder":
         assert fetch_content(store, file, what="dataset stdlib@1").read_bytes() == DATA
     damage(store, file, how)
-    for take in (get_content, lambda *args, **named: fetch_content(*args, **named, cache=Cache(tmp_path / "cache", 10**9))):
+    for take in (get_content, lambda *args, **named: fetch_content(*args, **named, cache=kept(tmp_path / "cache"))):
         with pytest.raises(IntegrityError) as caught:
             take(store, file, what="dataset stdlib@1")
         assert caught.value.message.startswith(complaint.format(key=file.key))
@@ -149,30 +153,30 @@ def test_verified_file_is_not_taken_for_what_another_record_says(
 
 def test_file_in_a_folder_is_used_where_it_is(folder: Store, tmp_path: Path) -> None:
     file = put_content(folder, "shards", DATA)
-    assert fetch_content(folder, file, what="dataset", cache=Cache(tmp_path / "cache", 10**9)) == on_disk(folder, file)
+    assert fetch_content(folder, file, what="dataset", cache=kept(tmp_path / "cache")) == on_disk(folder, file)
     assert not (tmp_path / "cache").exists()
 
 
 def test_remote_file_is_fetched_once(remote: Store, tmp_path: Path) -> None:
     file = put_content(remote, "shards", DATA)
-    path = fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9))
+    path = fetch_content(remote, file, what="dataset", cache=kept(tmp_path))
     remote.delete(file.key)
-    assert fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9)) == path
+    assert fetch_content(remote, file, what="dataset", cache=kept(tmp_path)) == path
     assert path.read_bytes() == DATA
 
 
 @pytest.mark.parametrize("rest", [b"", DATA[:5], DATA[:-1] + b"S"], ids=["emptied", "truncated", "altered"])
 def test_file_that_was_damaged_in_the_cache_is_fetched_again(remote: Store, tmp_path: Path, rest: bytes) -> None:
     file = put_content(remote, "shards", DATA)
-    path = fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9))
+    path = fetch_content(remote, file, what="dataset", cache=kept(tmp_path))
     path.write_bytes(rest)
-    assert fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9)).read_bytes() == DATA
+    assert fetch_content(remote, file, what="dataset", cache=kept(tmp_path)).read_bytes() == DATA
 
 
 def test_many_fetchers_share_a_cache(remote: Store, tmp_path: Path) -> None:
     file = put_content(remote, "shards", DATA)
     with ThreadPoolExecutor(8) as pool:
-        paths = set(pool.map(lambda _: fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9)), range(32)))
+        paths = set(pool.map(lambda _: fetch_content(remote, file, what="dataset", cache=kept(tmp_path)), range(32)))
     assert [path.read_bytes() for path in paths] == [DATA]
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == list(paths)
 
@@ -182,14 +186,14 @@ def test_leftovers_of_a_crashed_fetch_are_harmless(remote: Store, tmp_path: Path
     leftover = tmp_path / file.sha256[:2] / "tmpabc" / file.sha256
     leftover.parent.mkdir(parents=True)
     leftover.write_bytes(DATA[:3])
-    assert fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9)).read_bytes() == DATA
+    assert fetch_content(remote, file, what="dataset", cache=kept(tmp_path)).read_bytes() == DATA
 
 
 def test_cache_that_cannot_be_written_is_a_storage_error(remote: Store, tmp_path: Path) -> None:
     file = put_content(remote, "shards", DATA)
     (tmp_path / "cache").write_text("a file, not a folder")
     with pytest.raises(StorageError) as caught:
-        fetch_content(remote, file, what="dataset", cache=Cache(tmp_path / "cache", 10**9))
+        fetch_content(remote, file, what="dataset", cache=kept(tmp_path / "cache"))
     assert "TRADEWIND_CACHE" in str(caught.value.hint)
 
 
@@ -202,7 +206,7 @@ def test_failed_write_leaves_nothing_in_the_cache(
     file = put_content(remote, "shards", DATA)
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(CapacityError, match="no room left"):
-        fetch_content(remote, file, what="dataset", cache=Cache(tmp_path, 10**9))
+        fetch_content(remote, file, what="dataset", cache=kept(tmp_path))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

@@ -129,6 +129,7 @@ class _Ahead:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self._stopped.set()
+        self._shards.stop()
         while self._thread.is_alive():
             _drain(self._made)
             self._thread.join(0.05)

@@ -266,7 +266,8 @@ class _Sweeper:
         for split in record.splits.values():
             self._named.update(shard.sha256 for shard in split.shards)
             if split.listing and split.listing.sha256 not in self._named:
-                self._named.update(shard.sha256 for shard in open_shards(self.store, record, split))
+                digests = open_shards(self.store, record, split).sha256.tobytes().hex()
+                self._named.update(digests[start : start + 64] for start in range(0, len(digests), 64))
                 self._named.add(split.listing.sha256)
 
     def _is_unused(self, item: ObjectInfo) -> bool:

@@ -84,7 +84,13 @@ class Shards:
                 task.cancel()
         return [np.stack([next(read) for _ in of_shard]) for of_shard in rows]
 
+    def stop(self) -> None:
+        """Begin no more downloads. Those that wait to begin are cancelled, and whoever waits for them is told."""
+        for pool in (self._ranges, self._pool):
+            pool.shutdown(wait=False, cancel_futures=True)
+
     def close(self) -> None:
+        """Wait for the downloads that run, and let go of everything."""
         for pool in (self._ranges, self._pool):
             pool.shutdown(wait=True, cancel_futures=True)
         for future in self._wanted.values():

@@ -28,6 +28,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from tradewind.clusters import this_machine
 from tradewind.datasets import Batches, Certificate, Reader, Samples
+from tradewind.datasets.budget import EgressBudget
 from tradewind.datasets.order import Words
 from tradewind.errors import RunError
 from tradewind.families import ModelShape
@@ -72,9 +73,13 @@ class Progress:
 
 def train(job: Job) -> None:
     """Train until the steps or the time of the spec are used up. Needs an initialized process group."""
+    with contextlib.closing(EgressBudget(job.store)):  # what this process has reserved and not spent goes back
+        train_on(job, open_data(job.store, job.spec, job.datasets))
+
+
+def train_on(job: Job, data: TrainingData) -> None:
     spec = job.spec
     rank, world = dist.get_rank(), dist.get_world_size()
-    data = open_data(job.store, spec, job.datasets)
     model = build(job.shape, seed=spec.seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=0.0, betas=spec.optimizer.betas, weight_decay=spec.optimizer.weight_decay
