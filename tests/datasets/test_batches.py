@@ -299,3 +299,9 @@ def test_orders_without_a_window_or_a_lane_are_refused(how: dict[str, int]) -> N
 def test_an_epoch_of_a_window_of_all_shards_is_shuffled_as_a_whole() -> None:
     made = Order(samples([50, 60, 70]).segments, seed=0, window=100)
     assert sorted(made.draw(np.arange(made.size)).sample.tolist()) == list(range(made.size))
+
+
+def test_rows_of_a_lane_stand_in_the_order_of_the_stream() -> None:
+    made = pretend([[400, 500]], sequences=600, lanes=2)
+    (positions,) = made.draws(range(1)).position.tolist()
+    assert positions == sorted(positions, key=lambda position: (position % made.size % 2, position))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mmap
 import zlib
 
 import numpy as np
@@ -50,3 +51,30 @@ def test_a_byte_that_flips_changes_the_checksum_of_its_block_alone(at: int, bits
     flipped[at] ^= bits
     before, after = blocks.checksums(data), blocks.checksums(bytes(flipped))
     assert [number for number in range(3) if before[number] != after[number]] == [at // BLOCK_BYTES]
+
+
+def mapped(data: bytes) -> mmap.mmap:
+    found = mmap.mmap(-1, len(data))
+    found.write(data)
+    return found
+
+
+LENGTH = 2 * BLOCK_BYTES + 100
+SHARD = blocks.encode(np.random.default_rng(0).integers(0, 65_000, LENGTH // 2).astype("<u2"))
+
+
+@given(st.integers(0, len(SHARD) - 1), st.integers(1, 255))
+def test_a_shard_with_a_byte_that_flipped_anywhere_is_not_whole(at: int, bits: int) -> None:
+    flipped = bytearray(SHARD)
+    flipped[at] ^= bits
+    assert not blocks.is_whole(mapped(bytes(flipped)), LENGTH)
+
+
+def test_a_shard_as_it_was_written_is_whole() -> None:
+    assert blocks.is_whole(mapped(SHARD), LENGTH)
+
+
+@pytest.mark.parametrize("start", [0, BLOCK_BYTES, LENGTH - 2, LENGTH])
+def test_a_shard_whose_end_was_never_written_is_not_whole(start: int) -> None:
+    """A file has its size, and zeros in place of its bytes, when the machine has crashed at the wrong moment."""
+    assert not blocks.is_whole(mapped(SHARD[:start].ljust(len(SHARD), b"\0")), LENGTH)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from tradewind.datasets.order import Indices, Order, Permutation, Segments, Window
+from tradewind.datasets import order as order_module
+from tradewind.datasets.order import Indices, Order, Permutation, Segments, Window, Words
 
 MIB = 2**20
 sizes = st.integers(1, 5000)
@@ -296,6 +297,23 @@ def test_orders_that_were_used_for_many_epochs_hold_no_more_than_fresh_ones() ->
         made.draw(np.array([position]))
     assert len(made._epochs) <= 3
     assert len(made._shuffles) <= 2 * made.lanes + 2
+
+
+def test_a_window_is_shuffled_once_in_an_epoch_for_each_lane_that_has_a_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, shuffled, words = order([40, 50, 60] * 20, lanes=4), list[str](), order_module._words
+
+    def count(key: str) -> Words:
+        shuffled.append(key)
+        return words(key)
+
+    monkeypatch.setattr(order_module, "_words", count)
+    for start in range(0, made.size, 8):
+        made.draw(np.arange(start, min(start + 8, made.size)))
+    numbers = [key for key in shuffled if key.startswith("window:")]
+    assert len(set(numbers)) == 15
+    assert len(numbers) <= 15 + 3
 
 
 def test_shards_are_spread_over_the_epoch() -> None:

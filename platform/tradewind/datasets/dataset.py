@@ -18,7 +18,7 @@ from tradewind.datasets.tokenizer import load_tokenizer
 from tradewind.datasets.verification import Verification, verify_files
 from tradewind.errors import IntegrityError, NotFoundError, SpecError, did_you_mean
 from tradewind.records import DatasetVersion, Split, StoredFile, TokenizerFile
-from tradewind.storage import Store, fetch_content, get_content
+from tradewind.storage import Store, fetch_content
 from tradewind.storage.cache import CachedFile, default_cache
 from tradewind.storage.origin import Origin, StoreOrigin
 
@@ -60,7 +60,7 @@ class Dataset:
 
     def shard_table(self, split: str) -> ShardTable:
         """Which shards a split has. Raises IntegrityError when their listing is damaged."""
-        return open_shards(self.store, self.record, self.split(split))
+        return open_shards(self.origin, self.record, self.split(split))
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -77,7 +77,7 @@ class Dataset:
         return self.record.tokenizer
 
     def tokenizer_json(self) -> bytes:
-        return get_content(self.store, self.tokenizer_file, what=f"dataset {self.reference}")
+        return fetch_content(self.origin, self.tokenizer_file, what=f"dataset {self.reference}").read_bytes()
 
     def tokenizer(self) -> Tokenizer:
         return load_tokenizer(self.tokenizer_json(), what=f"dataset {self.reference}")

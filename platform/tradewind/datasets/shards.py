@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tradewind.records import DatasetVersion, Shard, Split, StoredFile
 from tradewind.storage import Store, fetch_content, put_content
+from tradewind.storage.origin import Origin
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,11 +61,11 @@ class ShardTable:
         return (self[index] for index in range(len(self)))
 
 
-def open_shards(store: Store, record: DatasetVersion, split: Split) -> ShardTable:
+def open_shards(source: Store | Origin, record: DatasetVersion, split: Split) -> ShardTable:
     """The table of a split. Raises IntegrityError when its listing is damaged or lost."""
     columns = _columns(split.shards)
     if split.listing:
-        listed = _listed(store, split.listing, what=f"dataset {record.name}@{record.version}")
+        listed = _listed(source, split.listing, what=f"dataset {record.name}@{record.version}")
         columns = listed if not split.shards else tuple(map(np.concatenate, zip(listed, columns, strict=True)))
     return ShardTable(data_prefix(record.name), SUFFIXES[record.format], *columns)
 
@@ -99,10 +100,10 @@ def _columns(shards: Sequence[Shard]) -> tuple[NDArray[Any], ...]:
     return np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32), *numbers.T
 
 
-def _listed(store: Store, listing: StoredFile, *, what: str) -> tuple[NDArray[Any], ...]:
+def _listed(source: Store | Origin, listing: StoredFile, *, what: str) -> tuple[NDArray[Any], ...]:
     import pyarrow as pa
 
-    table: pa.Table = pa.ipc.open_file(pa.memory_map(str(fetch_content(store, listing, what=what)))).read_all()
+    table: pa.Table = pa.ipc.open_file(pa.memory_map(str(fetch_content(source, listing, what=what)))).read_all()
     raw = _raw(table["sha256"], np.dtype(np.uint8), 32).reshape(-1, 32)
     return raw, *(_raw(table[name], np.dtype(np.int64), 1) for name in COUNTS)
 

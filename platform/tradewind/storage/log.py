@@ -33,8 +33,7 @@ class RecordLog(Generic[R]):
 
     def numbers(self) -> list[int]:
         """All numbers written so far, ascending. Other objects below the prefix do not count."""
-        names = (item.key.removeprefix(f"{self.prefix}/") for item in self.store.list(self.prefix))
-        return sorted(int(name.removesuffix(".json")) for name in names if _ENTRY.fullmatch(name))
+        return sorted(self._numbers())
 
     def read(self, number: int) -> R:
         """Raises NotFoundError when that number was never written, IntegrityError when it is damaged."""
@@ -71,7 +70,12 @@ class RecordLog(Generic[R]):
                 if self.store.get(self._key(number)) == data:
                     return record
                 time.sleep(random.uniform(0, 0.01 * min(attempt + 1, 10)))
+                number = max([number, *self._numbers(after=self._key(number))])
         raise ConflictError(f"{ATTEMPTS} other writers were faster at {self.store.url}/{self.prefix}", hint="try again")
+
+    def _numbers(self, *, after: str | None = None) -> Iterator[int]:
+        names = (item.key.removeprefix(f"{self.prefix}/") for item in self.store.list(self.prefix, after=after))
+        return (int(name.removesuffix(".json")) for name in names if _ENTRY.fullmatch(name))
 
     def _key(self, number: int) -> str:
         return f"{self.prefix}/{number:012d}.json"
