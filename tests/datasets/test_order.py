@@ -13,7 +13,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tradewind.datasets import order as order_module
-from tradewind.datasets.order import Indices, Order, Permutation, Segments, Window, Words
+from tradewind.datasets.order import Indices, Order, Permutation, Segments, Shuffle, Window, Words
 
 MIB = 2**20
 sizes = st.integers(1, 5000)
@@ -227,8 +227,8 @@ def test_order_is_the_same_in_every_release() -> None:
     assert drawn(order([3, 5, 4, 2], seed=7, window=2, lanes=3), range(14, 28)) == GOLDEN_LANES
 
 
-GOLDEN = [5, 1, 0, 2, 6, 7, 3, 4, 13, 8, 9, 12, 10, 11]
-GOLDEN_LANES = [1, 0, 6, 2, 8, 5, 10, 12, 13, 11, 7, 3, 9, 4]
+GOLDEN = [6, 3, 8, 10, 5, 11, 4, 9, 7, 13, 0, 2, 1, 12]
+GOLDEN_LANES = [0, 9, 5, 1, 2, 7, 10, 12, 3, 11, 13, 6, 8, 4]
 
 
 def test_a_position_among_10_to_the_12_samples_costs_only_its_window() -> None:
@@ -387,3 +387,16 @@ def test_a_lane_goes_through_its_windows_one_after_the_other(rows: list[int], la
     for lane in range(made.lanes):
         numbers = [made.windows(np.array([at]))[0].number for at in everything[made.lane(everything) == lane]]
         assert all(before <= after for before, after in pairwise(numbers))
+
+
+@given(st.integers(1, 500), st.text(max_size=5))
+def test_shuffle_is_a_bijection_with_its_inverse(size: int, key: str) -> None:
+    shuffle, everything = Shuffle(size, key=key), np.arange(size)
+    assert sorted(shuffle(everything).tolist()) == everything.tolist()
+    assert (shuffle.inverse(shuffle(everything)) == everything).all()
+
+
+def test_every_order_of_a_few_values_is_about_as_likely() -> None:
+    counts = Counter(tuple(Shuffle(4, key=str(key))(np.arange(4)).tolist()) for key in range(4800))
+    assert len(counts) == 24
+    assert 120 < min(counts.values()) <= max(counts.values()) < 290

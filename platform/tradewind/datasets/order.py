@@ -1,6 +1,6 @@
 """The order in which samples are read: computed for any position by itself, in memory that does not grow with the data.
 
-An epoch shuffles twice. The shards are permuted, and cut in that order into windows of a few shards; then the samples
+An epoch shuffles twice. The shards are shuffled, and cut in that order into windows of a few shards; then the samples
 of each window are permuted. So only a window of shards has to be at hand at a time, and neither the number of readers
 nor where a run was interrupted has any influence: the order depends on the seed, the epoch and the shards alone.
 
@@ -26,6 +26,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 ROUNDS = 4
+FEW_SHARDS = 2**16
+"""Up to so many, their shuffled numbers are held in memory: half a megabyte. More are permuted by arithmetic."""
 WINDOW = 4
 """Shards that are shuffled together. Four of 16 MiB hold 16 thousand samples of 2048 tokens."""
 
@@ -73,6 +75,22 @@ class Permutation:
         return cast(Words, (left << self._shift) | right)
 
 
+class Shuffle:
+    """A bijection of 0 … size-1 that is held in memory: the order of distinct pseudo-random words, chosen by a key.
+
+    It mixes a handful of values as well as many, which a Feistel network over a tiny domain does not.
+    """
+
+    def __init__(self, size: int, *, key: str) -> None:
+        self._values = np.argsort(mix(np.arange(size, dtype=np.uint64) ^ _words(f"{key}:{size}")[0]), kind="stable")
+
+    def __call__(self, positions: Indices) -> Indices:
+        return self._values[positions]
+
+    def inverse(self, values: Indices) -> Indices:
+        return np.argsort(self._values)[values]
+
+
 class Segments:
     """Samples laid out one shard after the other. Only shards with fewer samples than the largest take memory.
 
@@ -97,7 +115,7 @@ class Segments:
         """The layout of `count` shards with `rows` samples each."""
         return cls(count, rows, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 
-    def permuted(self, permutation: Permutation) -> Segments:
+    def permuted(self, permutation: Permutation | Shuffle) -> Segments:
         """The same shards in another order."""
         places = permutation.inverse(self.short)
         ordered = np.argsort(places)
@@ -133,7 +151,7 @@ class Window(NamedTuple):
 class _Epoch:
     """The shuffled shards of an epoch: `segments` lays them out in the order of `permutation`."""
 
-    permutation: Permutation
+    permutation: Permutation | Shuffle
     segments: Segments
 
 
@@ -146,7 +164,7 @@ class Order:
         self.lanes = min(lanes, segments.size)
         self._seed = seed
         self._epochs: OrderedDict[int, _Epoch] = OrderedDict()
-        self._shuffles: OrderedDict[Window, Indices] = OrderedDict()
+        self._shuffles: OrderedDict[Window, Shuffle] = OrderedDict()
 
     @property
     def size(self) -> int:
@@ -209,7 +227,7 @@ class Order:
         for number in np.unique(numbers).tolist():
             here = numbers == number
             first, _ = self._bounds(epoch, number)
-            shuffled_places[here] = first + self._shuffle(Window(epoch, number))[places[here] - first]
+            shuffled_places[here] = first + self._shuffle(Window(epoch, number))(places[here] - first)
         slots, rows = shuffled.segments.find(shuffled_places)
         shards = shuffled.permutation(slots)
         return Drawn(shards, rows, self.segments.start(shards) + rows)
@@ -228,19 +246,19 @@ class Order:
         first, end = self._epoch(epoch).segments.start(edges).tolist()
         return first, end
 
-    def _shuffle(self, window: Window) -> Indices:
-        """A permutation of the places within a window: the order of distinct pseudo-random words."""
+    def _shuffle(self, window: Window) -> Shuffle:
+        """The permutation of the places within a window."""
 
-        def make() -> Indices:
+        def make() -> Shuffle:
             first, end = self._bounds(*window)
-            key = _words(f"window:{self._seed}:{window.epoch}:{window.number}")[0]
-            return np.argsort(mix(np.arange(end - first, dtype=np.uint64) ^ key), kind="stable")
+            return Shuffle(end - first, key=f"window:{self._seed}:{window.epoch}:{window.number}")
 
         return _kept(self._shuffles, window, make, most=2 * self.lanes + 2)
 
     def _epoch(self, epoch: int) -> _Epoch:
         def make() -> _Epoch:
-            permutation = Permutation(self.segments.count, key=f"shards:{self._seed}:{epoch}")
+            kind = Shuffle if self.segments.count <= FEW_SHARDS else Permutation
+            permutation = kind(self.segments.count, key=f"shards:{self._seed}:{epoch}")
             return _Epoch(permutation, self.segments.permuted(permutation))
 
         return _kept(self._epochs, epoch, make, most=3)
