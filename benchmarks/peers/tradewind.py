@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from tradewind import Workspace
-    from tradewind.datasets.reader import Reader
+    from tradewind.datasets.reading.reader import Reader
     from tradewind.records import DatasetVersion, Shard
 
 NAME, LARGE = "tokens", "large"
@@ -31,7 +31,7 @@ STEPS = 1000
 
 
 def prepare(task: case.Task) -> None:
-    from tradewind.datasets.packing import put_shard
+    from tradewind.datasets.corpus.packing import put_shard
     from tradewind.records import Shard
 
     with _workspace(task) as workspace:
@@ -61,7 +61,7 @@ def load() -> None:
     import pyarrow.ipc  # noqa: F401
     import torch  # noqa: F401
 
-    import tradewind.datasets.reader
+    import tradewind.datasets.reading.reader
     import tradewind.workspace  # noqa: F401
 
 
@@ -76,8 +76,8 @@ def read(task: case.Task, state: Any) -> case.Reading:
 
 def _reader(task: case.Task, *, worker: int = 0, workers: int = 1) -> Reader:
     from tradewind.datasets import Batches
-    from tradewind.datasets.reader import Reader
-    from tradewind.datasets.samples import Samples
+    from tradewind.datasets.reading.reader import Reader
+    from tradewind.datasets.reading.samples import Samples
 
     samples = Samples(_workspace(task).datasets.get(NAME), "train", width=LENGTH, overlap=0)
     return Reader(Batches(samples, sequences=BATCH, seed=0), worker=worker, workers=workers, epochs=1)
@@ -112,7 +112,7 @@ def _batches_of_workers(task: case.Task) -> Iterator[torch.Tensor]:
 
 def open_manifest(task: case.Task) -> dict[str, float]:
     """Open a dataset of 100,000 shards in an open workspace, nothing cached, until its samples can be asked for."""
-    from tradewind.datasets.samples import Samples
+    from tradewind.datasets.reading.samples import Samples
 
     workspace = _workspace(task)
     began = time.perf_counter()
@@ -122,7 +122,7 @@ def open_manifest(task: case.Task) -> dict[str, float]:
 
 def positions(task: case.Task) -> dict[str, float]:
     """What 32 samples are at 1000 places all over an epoch of 10^12 samples, and what memory that took."""
-    from tradewind.datasets.order import Order, Segments
+    from tradewind.datasets.reading.order import Order, Segments
 
     order = Order(Segments.uniform(SHARDS_OF_1E12, ROWS_OF_1E12), seed=0)
     starts = np.random.default_rng(0).integers(0, order.size - BATCH, STEPS)

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tradewind.clusters import RaySession, connect, is_gone, this_machine, this_process
 from tradewind.datasets import Batches, Dataset, Datasets, Reader, Samples
-from tradewind.datasets.budget import EgressBudget
-from tradewind.datasets.corpus import Connect
-from tradewind.datasets.order import WINDOW
-from tradewind.datasets.pipeline import Where
+from tradewind.datasets.copies.budget import EgressBudget
+from tradewind.datasets.corpus.build import Connect
+from tradewind.datasets.corpus.pipeline import Where
+from tradewind.datasets.reading.order import WINDOW
 from tradewind.datasets.retention import Collected
 from tradewind.datasets.versions import GRACE
 from tradewind.errors import NotFoundError, SpecError
@@ -34,11 +34,11 @@ from tradewind.reports import Story, render
 from tradewind.specs import DatasetSpec, ServeSpec, TrainSpec
 from tradewind.specs.reference import check_alias, check_name
 from tradewind.storage import Store, open_store
-from tradewind.storage.place import place_of
-from tradewind.storage.transfer import TransferMeter
+from tradewind.storage.transfer.meter import TransferMeter
+from tradewind.storage.transfer.place import place_of
 
 if TYPE_CHECKING:
-    from tradewind.datasets.tiering import Tiering
+    from tradewind.datasets.tiers.tiering import Tiering
     from tradewind.serving import Endpoint
     from tradewind.training import Run
 
@@ -249,7 +249,7 @@ class WorkspaceDatasets(Datasets):
 
         `places` says where the stores are, like `aws/eu-west-1`: one for each, or one for all. Raises QuotaError.
         """
-        from tradewind.datasets.replication import replicate
+        from tradewind.datasets.copies.replication import replicate
 
         dataset = self.get(reference)
         stores = [open_store(url) for url in urls]
@@ -265,20 +265,20 @@ class WorkspaceDatasets(Datasets):
 
     def copies(self, name: str) -> list[DatasetCopy]:
         """Where a dataset is read from, beside its home."""
-        from tradewind.datasets.copies import copies_of
+        from tradewind.datasets.copies.catalog import copies_of
 
         return copies_of(self.store, name)
 
     def drop_copy(self, name: str, url: str, *, delete: bool = False) -> DatasetCopy:
         """Read a copy no more; with `delete` also remove its objects. Raises NotFoundError."""
-        from tradewind.datasets.replication import drop_copy
+        from tradewind.datasets.copies.replication import drop_copy
 
         return drop_copy(self.store, name, url, delete=delete)
 
     @property
     def tiering(self) -> Tiering:
         """Which storage class each shard is in, and where a policy wants it. Sees the runs of the workspace."""
-        from tradewind.datasets.tiering import Tiering
+        from tradewind.datasets.tiers.tiering import Tiering
         from tradewind.training.uses import Uses
 
         uses = Uses(self.store)

@@ -13,7 +13,7 @@ from tests.datasets.trading import NAME, add_run, add_versions
 from tradewind.ledger import usage
 from tradewind.records import Effort
 from tradewind.storage import open_store
-from tradewind.storage.classes import class_store
+from tradewind.storage.classes.table import class_store
 from tradewind.workspace import Workspace
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tradewind.datasets.batches import Batches
 from tradewind.datasets.dataset import Dataset
-from tradewind.datasets.reader import Reader
-from tradewind.datasets.samples import Samples
+from tradewind.datasets.reading.batches import Batches
+from tradewind.datasets.reading.reader import Reader
+from tradewind.datasets.reading.samples import Samples
 from tradewind.records import DatasetVersion
 from tradewind.storage import open_store
 from tradewind.storage.cache import Cache

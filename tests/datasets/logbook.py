@@ -8,12 +8,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from tradewind.datasets.batches import Batches
 from tradewind.datasets.blocks import Tokens
+from tradewind.datasets.corpus.packing import put_shard
 from tradewind.datasets.dataset import Dataset
-from tradewind.datasets.order import Segments
-from tradewind.datasets.packing import put_shard
-from tradewind.datasets.samples import Samples
+from tradewind.datasets.reading.batches import Batches
+from tradewind.datasets.reading.order import Segments
+from tradewind.datasets.reading.samples import Samples
 from tradewind.datasets.shards import list_shards
 from tradewind.records import DatasetVersion
 from tradewind.storage import Store, open_store

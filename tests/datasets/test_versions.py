@@ -15,7 +15,7 @@ import pytest
 
 from tests.samples import VOCABULARY, dataset_spec, write_text
 from tradewind.datasets import Dataset, Datasets
-from tradewind.datasets.packing import put_shard
+from tradewind.datasets.corpus.packing import put_shard
 from tradewind.datasets.shards import LISTED_IN_RECORD
 from tradewind.errors import IntegrityError, NotFoundError, SpecError, StorageError
 from tradewind.records import DatasetVersion, Shard, Split

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from tradewind.datasets.heat import DAYS_PER_MONTH
-from tradewind.datasets.tiers import Policy, Situation, fee_usd, moving_usd
-from tradewind.storage.classes import GB, StorageClass, Tier
+from tradewind.datasets.tiers.heat import DAYS_PER_MONTH
+from tradewind.datasets.tiers.policy import Policy, Situation, fee_usd, moving_usd
+from tradewind.storage.classes.table import GB, StorageClass, Tier
 
 DAYS = 730
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 
 from tradewind.clusters import is_gone, this_process
 from tradewind.datasets import Datasets
-from tradewind.datasets.heat import Use
-from tradewind.datasets.packing import put_shard
+from tradewind.datasets.corpus.packing import put_shard
 from tradewind.datasets.shards import list_shards
-from tradewind.datasets.tiering import Tiering
+from tradewind.datasets.tiers.heat import Use
+from tradewind.datasets.tiers.tiering import Tiering
 from tradewind.errors import ArchivedError, SpecError
 from tradewind.records import DatasetVersion, Machine, ProcessName, Record, RunEnd, RunStart, now
 from tradewind.storage import Store
-from tradewind.storage.classes import Cloud, RestoreState, StoredClass, Tier, classes
+from tradewind.storage.classes.table import Cloud, RestoreState, StoredClass, Tier, classes
 from tradewind.training.uses import Uses
 
 NAME = "logbook"

@@ -15,8 +15,8 @@ from tradewind.errors import IntegrityError, StorageError
 from tradewind.ledger import Ledger, effort, usage
 from tradewind.records import Machine, Usage
 from tradewind.storage import Store, open_store
-from tradewind.storage.tariffs import Tariff
-from tradewind.storage.transfer import TransferMeter
+from tradewind.storage.transfer.meter import TransferMeter
+from tradewind.storage.transfer.tariffs import Tariff
 
 MACHINE = Machine(host="quay", processor="Xeon", num_cpus=4, memory_bytes=16_000_000_000, usd_per_hour=0.36)
 MODULE = importlib.import_module("tradewind.ledger.usage")  # `tradewind.ledger.usage` is the function

@@ -13,9 +13,9 @@ from tradewind.errors import SpecError
 from tradewind.units import format_bytes, format_usd
 
 if TYPE_CHECKING:
-    from tradewind.datasets.placement import Plan
-    from tradewind.datasets.tiering import Restore
-    from tradewind.datasets.tiers import Policy
+    from tradewind.datasets.tiers.placement import Plan
+    from tradewind.datasets.tiers.policy import Policy
+    from tradewind.datasets.tiers.tiering import Restore
 
 Tier = Literal["hot", "warm", "cold", "archive"]
 Cloud = Literal["s3", "gcs", "azure"]
@@ -73,7 +73,7 @@ def lifecycle(
     workspace: Where = None,
 ) -> None:
     """Print a rule for the bucket that archives what `tier --apply` has made cold."""
-    from tradewind.datasets.lifecycle import bucket_rule, warning
+    from tradewind.datasets.tiers.lifecycle import bucket_rule, warning
     from tradewind.progress import print_line
     from tradewind.workspace import Workspace
 
@@ -88,7 +88,7 @@ def restore_archived(workspace: str | None, dataset: str, *, wait: bool, status:
 
     Asks before it costs something.
     """
-    from tradewind.storage.classes import CLOUDS
+    from tradewind.storage.classes.table import CLOUDS
     from tradewind.workspace import Workspace
 
     place = Workspace(workspace)
@@ -118,7 +118,7 @@ def _cost(found: Restore) -> str:
 
 
 def _policy(name: str, after: float | None, coldest: Tier | None) -> Policy:
-    from tradewind.datasets.tiers import AFTER_DAYS, CostPolicy, DaysPolicy
+    from tradewind.datasets.tiers.policy import AFTER_DAYS, CostPolicy, DaysPolicy
 
     if name == "days":
         return DaysPolicy(AFTER_DAYS if after is None else after, coldest=coldest or "archive")
@@ -128,8 +128,8 @@ def _policy(name: str, after: float | None, coldest: Tier | None) -> Policy:
 
 
 def _show(plan: Plan) -> None:
-    from tradewind.datasets.placement import total
-    from tradewind.storage.classes import price_note
+    from tradewind.datasets.tiers.placement import total
+    from tradewind.storage.classes.table import price_note
 
     rows = [
         (f"{plan.name}@{line.version}", line.split, line.num_objects, format_bytes(line.num_bytes),

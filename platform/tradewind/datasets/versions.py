@@ -20,11 +20,11 @@ import numpy as np
 from tradewind import progress
 from tradewind.datasets import retention
 from tradewind.datasets.blocks import Tokens, has_checksums, token_bytes
-from tradewind.datasets.copies import open_origin
-from tradewind.datasets.corpus import Connect, build, connected
+from tradewind.datasets.copies.catalog import open_origin
+from tradewind.datasets.corpus.build import Connect, build, connected
+from tradewind.datasets.corpus.imports import SHARD_BYTES, import_tokens
+from tradewind.datasets.corpus.pipeline import Where
 from tradewind.datasets.dataset import Dataset
-from tradewind.datasets.imports import SHARD_BYTES, import_tokens
-from tradewind.datasets.pipeline import Where
 from tradewind.datasets.retention import Collected
 from tradewind.datasets.shards import FOLDER, SUFFIXES, data_prefix, extend, list_shards
 from tradewind.datasets.table import FILE_BYTES, ROW_GROUP_BYTES, add_rows, check_columns, columns_of, open_rows

@@ -13,8 +13,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from tradewind.errors import IntegrityError
 from tradewind.records import Activity, Effort, Machine, Usage
 from tradewind.storage import Store
-from tradewind.storage.tariffs import NUSD
-from tradewind.storage.transfer import Batch, TransferMeter
+from tradewind.storage.transfer.meter import Batch, TransferMeter
+from tradewind.storage.transfer.tariffs import NUSD
 
 FOLDER = "ledger/usage"
 

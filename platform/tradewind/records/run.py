@@ -66,7 +66,7 @@ class CheckpointRecord(Record):
     loss: float
     heldout_loss: float
     certificate: str = ""
-    """What was read until here: 60 bytes in hexadecimal, see `tradewind.datasets.certificate`."""
+    """What was read until here: 60 bytes in hexadecimal, see `tradewind.datasets.reading.certificate`."""
     files: tuple[StoredFile, ...]
 
     @property

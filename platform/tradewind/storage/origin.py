@@ -10,10 +10,10 @@ from typing import Protocol
 from tradewind.errors import ArchivedError
 from tradewind.records import StoredFile
 from tradewind.storage.integrity import altered, archived, write_verified
-from tradewind.storage.place import place_of, this_place
 from tradewind.storage.store import Store
-from tradewind.storage.tariffs import tariff
-from tradewind.storage.transfer import TransferMeter, spanned, watched
+from tradewind.storage.transfer.meter import TransferMeter, spanned, watched
+from tradewind.storage.transfer.place import place_of, this_place
+from tradewind.storage.transfer.tariffs import tariff
 
 Check = Callable[[list[bytes]], bool]
 

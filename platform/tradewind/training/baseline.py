@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tradewind.datasets import Dataset, Samples
-from tradewind.datasets.order import Indices
+from tradewind.datasets.reading.order import Indices
 from tradewind.errors import SpecError
 
 LARGEST_VOCABULARY = 8192

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tradewind import progress
 from tradewind.datasets import Batches, Certificate, Draws
-from tradewind.datasets.certificate import digests
+from tradewind.datasets.reading.certificate import digests
 from tradewind.errors import IntegrityError, NotFoundError
 from tradewind.records import CheckpointRecord, Fact
 from tradewind.specs import TrainSpec

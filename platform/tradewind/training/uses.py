@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from tradewind.clusters import is_gone
-from tradewind.datasets.heat import Use
+from tradewind.datasets.tiers.heat import Use
 from tradewind.errors import NotFoundError
 from tradewind.records import RunStart
 from tradewind.storage import Store

@@ -28,8 +28,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from tradewind.clusters import this_machine
 from tradewind.datasets import Batches, Certificate, Reader, Samples
-from tradewind.datasets.budget import EgressBudget
-from tradewind.datasets.order import Words
+from tradewind.datasets.copies.budget import EgressBudget
+from tradewind.datasets.reading.order import Words
 from tradewind.errors import RunError
 from tradewind.families import ModelShape
 from tradewind.ledger import Ledger

@@ -1,0 +1,1 @@
+"""Shards become batches: one order for any number of readers, read ahead, and proven afterwards."""

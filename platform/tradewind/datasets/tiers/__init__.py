@@ -1,0 +1,1 @@
+"""Where the shards of old versions should lie: hot, warm, cold or archived."""

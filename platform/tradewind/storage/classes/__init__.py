@@ -1,0 +1,1 @@
+"""Storage classes of the clouds, their prices, and how an object is moved between them."""

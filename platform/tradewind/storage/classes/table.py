@@ -1,0 +1,174 @@
+"""Tiers of storage: hot, warm, cold and archive, what each cloud calls them, and what they cost there.
+
+The prices stand in `class_prices.csv`, each row with its source and date. They are list prices of one region, without
+requests, taxes and discounts. A price that has no source is None and stays unknown: nothing is reckoned with it.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from typing import Literal, Protocol, cast, get_args, runtime_checkable
+from urllib.parse import urlsplit
+
+from tradewind.errors import SpecError, did_you_mean
+from tradewind.plugins import Table
+from tradewind.storage.store import Store
+
+Tier = Literal["hot", "warm", "cold", "archive"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+"""The hottest first."""
+
+GB = 2**30
+"""What is billed as a GB: repost.aws/knowledge-center/s3-manage-data-retrieval counts 100 TB as 102,400 GB."""
+
+Cloud = Literal["s3", "gcs", "azure"]
+CLOUDS: Mapping[str, Cloud] = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
+"""The cloud behind each scheme of a store's URL."""
+
+MARK = "tradewind-tier"
+"""The tag or metadata that a moved object carries, so that a rule of the bucket can tell it from the others."""
+
+CLASS_STORES = Table(
+    "store with storage classes",
+    {
+        "s3": "tradewind.storage.classes.s3:S3Classes",
+        "gcs": "tradewind.storage.classes.gs:GcsClasses",
+        "azure": "tradewind.storage.classes.az:AzureClasses",
+    },
+    group="storage_classes",
+)
+
+
+@dataclass(frozen=True)
+class StorageClass:
+    """A row of `class_prices.csv`. `restore_hours` is set where an object cannot be read before it was restored."""
+
+    cloud: Cloud
+    tier: Tier
+    name: str
+    region: str
+    usd_per_gb_month: float | None
+    retrieval_usd_per_gb: float | None
+    minimum_days: int
+    minimum_bytes: int
+    restore_hours: float | None
+    as_of: str
+    source: str
+    note: str
+
+    def unknown(self) -> list[str]:
+        """What has no price, in words."""
+        prices = {"storage": self.usd_per_gb_month, "retrieval": self.retrieval_usd_per_gb}
+        return [f"{what} price of {self.cloud} {self.name}" for what, price in prices.items() if price is None]
+
+
+@dataclass(frozen=True)
+class StoredClass:
+    """An object as a listing of the cloud shows it. `since` is when it came into its class."""
+
+    key: str
+    num_bytes: int
+    name: str
+    since: datetime | None = None
+
+
+RestoreState = Literal["archived", "restoring", "ready"]
+
+
+@runtime_checkable
+class ClassStore(Protocol):
+    """What a cloud does with the classes of objects that a `Store` has there. Keys are those of the store.
+
+    All of it may raise AuthError and StorageError. It may be called from several threads.
+    """
+
+    def list(self, prefix: str) -> Iterator[StoredClass]:
+        """The objects below a folder-like prefix with their classes."""
+
+    def check(self, key: str, name: str) -> None:
+        """Write and remove a small object of this class. Raises SpecError where there is no such class."""
+
+    def move(self, key: str, name: str, *, tier: Tier) -> None:
+        """Bring an object into a class and mark it with the tier. It can be read all the while."""
+
+    def restore(self, key: str, *, days: int) -> None:
+        """Have an archived object made readable, in hours; once asked, asking again changes nothing."""
+
+    def state(self, key: str) -> RestoreState:
+        """Whether an object of a class that must be restored can be read by now."""
+
+
+@cache
+def classes(cloud: Cloud) -> Mapping[Tier, StorageClass]:
+    """The class of each tier of a cloud. Raises SpecError for a cloud that is not known."""
+    if cloud not in get_args(Cloud):
+        raise SpecError(f"no cloud named {cloud!r}{did_you_mean(cloud, get_args(Cloud))}")
+    return {row.tier: row for row in _rows() if row.cloud == cloud}
+
+
+def tier_of(cloud: Cloud, name: str) -> Tier | None:
+    """The tier of a class of this cloud; None for one that is not among ours, such as INTELLIGENT_TIERING."""
+    return next((tier for tier, one in classes(cloud).items() if one.name == name), None)
+
+
+def cloud_of(store: Store) -> Cloud:
+    """The cloud that a store is on. Raises SpecError for a store that has no classes."""
+    scheme = store.url.partition(":")[0]
+    if scheme not in CLOUDS:
+        raise SpecError(
+            f"{store.url} has no storage classes: a {scheme} store keeps all objects alike",
+            hint="tiers are for s3://, gs:// and az://; --cloud s3 shows what they would cost there",
+        )
+    return CLOUDS[scheme]
+
+
+def class_store(store: Store) -> ClassStore:
+    """The classes of a store's objects. Raises SpecError where there are none, or where the extra is not installed."""
+    open_classes: Callable[[str], ClassStore] = CLASS_STORES[cloud_of(store)]
+    return open_classes(store.url)
+
+
+def missing_extra(library: str, extra: str) -> SpecError:
+    return SpecError(f"storage classes need {library}", hint=f"pip install 'tradewind[{extra}]'")
+
+
+def price_note(cloud: Cloud) -> str | None:
+    """A sentence where the prices are not those of the server that is used."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    host = urlsplit(endpoint).hostname or ""
+    if cloud != "s3" or not endpoint or host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+        return None
+    return f"the prices are Amazon's, and the bucket is at {host}"
+
+
+def unknown_prices(some: Iterable[StorageClass]) -> list[str]:
+    return [words for one in some for words in one.unknown()]
+
+
+def _rows() -> Iterator[StorageClass]:
+    text = resources.files("tradewind.storage.classes").joinpath("class_prices.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        yield StorageClass(
+            cloud=cast(Cloud, row["cloud"]),
+            tier=cast(Tier, row["tier"]),
+            name=row["name"],
+            region=row["region"],
+            usd_per_gb_month=_number(row["usd_per_gb_month"]),
+            retrieval_usd_per_gb=_number(row["retrieval_usd_per_gb"]),
+            minimum_days=int(row["minimum_days"]),
+            minimum_bytes=int(row["minimum_bytes"]),
+            restore_hours=_number(row["restore_hours"]),
+            as_of=row["as_of"],
+            source=row["source"],
+            note=row["note"],
+        )
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
