@@ -8,6 +8,8 @@ import platform
 import socket
 from pathlib import Path
 
+import psutil
+
 from tradewind.errors import SpecError
 from tradewind.records import Machine
 
@@ -42,16 +44,12 @@ def _quota() -> list[int]:
 
 def memory_limit() -> int:
     """Bytes of memory that programs here may use in all: the machine's, or the container's where that is less."""
-    import psutil
-
     total: int = psutil.virtual_memory().total
     return min([total, *_container("memory.max", "memory/memory.limit_in_bytes")])
 
 
 def memory_free() -> int:
     """Bytes of memory that can be had now without swapping."""
-    import psutil
-
     available: int = psutil.virtual_memory().available
     limits = _container("memory.max", "memory/memory.limit_in_bytes")
     used = _container("memory.current", "memory/memory.usage_in_bytes")

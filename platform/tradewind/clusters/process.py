@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 
+import psutil
+
 from tradewind.errors import AuthError
 from tradewind.records import ProcessName
 
@@ -14,8 +16,6 @@ CLOCK_STEP_S = 30.0
 
 
 def this_process() -> ProcessName:
-    import psutil
-
     return ProcessName(host=socket.gethostname(), pid=os.getpid(), started=psutil.Process().create_time())
 
 
@@ -30,8 +30,6 @@ def is_gone(name: ProcessName) -> bool:
 
 def stop(name: ProcessName, *, timeout_s: float) -> bool:
     """Ask a process of this machine to end, and kill it when it has not in time. Returns whether it was still there."""
-    import psutil
-
     if not is_here(name) or not _runs(name):
         return False
     process = psutil.Process(name.pid)
@@ -49,8 +47,6 @@ def stop(name: ProcessName, *, timeout_s: float) -> bool:
 
 
 def _runs(name: ProcessName) -> bool:
-    import psutil
-
     try:
         process = psutil.Process(name.pid)
         same = abs(process.create_time() - name.started) < CLOCK_STEP_S

@@ -100,8 +100,10 @@ class Datasets:
                 f"{reference!r} at {at}", hint="give a name or a tag, and a time with a time zone: datetime.now(UTC)"
             )
         version = wanted.version or (self._tagged(wanted, at) if wanted.alias else self._newest(wanted.name, at))
-        gone = retention.removal(self.store, wanted.name, version)
-        if gone:
+        is_known = not (
+            wanted.version or wanted.alias or at
+        )  # the newest one was looked for among those that are there
+        if not is_known and (gone := retention.removal(self.store, wanted.name, version)):
             raise NotFoundError(
                 f"{wanted.name}@{version} was removed on {gone.created_at:%Y-%m-%d at %H:%M} UTC",
                 hint=f"take it back while its files are there: tw datasets restore {wanted.name}@{version}",

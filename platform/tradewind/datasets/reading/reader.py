@@ -114,6 +114,7 @@ class _Ahead:
         self._shards = Shards(reader.batches.sources, reader.cache, threads=THREADS)
         self._made: queue.Queue[list[Batch] | BaseException | None] = queue.Queue(AHEAD)
         self._windows: list[tuple[int, Window]] = []
+        self._has_begun = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._make_all, name="tradewind-reader", daemon=True)
 
@@ -184,15 +185,21 @@ class _Ahead:
         batches, rows = self._reader.batches, draws.row.ravel()
         places, group = _group(draws)
         where = [np.flatnonzero(group == number) for number in range(len(places))]
-        is_first = not self._windows
-        parts = self._shards.parts(places, [rows[here] for here in where]) if is_first else None
-        self._look_ahead(draws)
+        parts = self._first_parts(places, [rows[here] for here in where])
         if parts is None:
+            self._look_ahead(draws)
             parts = [self._shards.samples(place)[rows[here]] for place, here in zip(places, where, strict=True)]
         found = np.empty((rows.size, batches.width), dtype=batches.dtype)
         for here, part in zip(where, parts, strict=True):
             found[here] = part
         return found.reshape(*draws.row.shape, batches.width)
+
+    def _first_parts(self, places: list[Place], rows: list[Indices]) -> list[Tokens] | None:
+        """The samples of the first step, without any shard; None for later steps, or where ranges do not do."""
+        if self._has_begun:
+            return None
+        self._has_begun = True
+        return self._shards.parts(places, rows)
 
     def _look_ahead(self, draws: Draws) -> None:
         """Have the right shards brought here, whenever the reading comes to another window."""

@@ -68,21 +68,16 @@ class Shards:
         """
         if not all(blocks.has_checksums(self._shard(place), self._sources[place[0]].dtype) for place in places):
             return None
-        tasks: list[Future[Tokens]] = []
+        asked = [(place, row) for place, of_shard in zip(places, rows, strict=True) for row in of_shard.tolist()]
+        if not asked:
+            return []
+        each = map if all(self._is_here(place) for place in places) else self._ranges.map
         try:
-            checksums = list(self._ranges.map(self._checksums, places))
-            tasks = [
-                self._ranges.submit(self._row, place, row, sums)
-                for place, of_shard, sums in zip(places, rows, checksums, strict=True)
-                for row in of_shard.tolist()
-            ]
-            read = iter([task.result() for task in tasks])
+            checksums = dict(zip(places, each(self._checksums, places), strict=True))
+            read = each(lambda place, row: self._row(place, row, checksums[place]), *zip(*asked, strict=True))
+            return [np.stack([next(read) for _ in of_shard]) for of_shard in rows]
         except (IntegrityError, NotFoundError, StorageError):
             return None
-        finally:
-            for task in tasks:  # what comes next must not wait for all the others to fail as well
-                task.cancel()
-        return [np.stack([next(read) for _ in of_shard]) for of_shard in rows]
 
     def stop(self) -> None:
         """Begin no more downloads. Those that wait to begin are cancelled, and whoever waits for them is told."""
@@ -99,6 +94,9 @@ class Shards:
 
     def _shard(self, place: Place) -> Shard:
         return self._sources[place[0]].table[place[1]]
+
+    def _is_here(self, place: Place) -> bool:
+        return self._cache.peek(self._sources[place[0]].dataset.origin, self._shard(place), (0, 1)) is not None
 
     def _bring(self, place: Place) -> _Open:
         source, number = place
