@@ -10,15 +10,17 @@ endpoint = ws.serve(tw.ServeSpec.load("serve.yaml"))
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tradewind.clusters import RaySession, connect, is_gone, this_machine, this_process
 from tradewind.datasets import Batches, Dataset, Datasets, Reader, Samples
+from tradewind.datasets.blocks import Tokens
 from tradewind.datasets.copies.budget import EgressBudget
 from tradewind.datasets.corpus.build import Connect
 from tradewind.datasets.corpus.pipeline import Where
@@ -177,10 +179,11 @@ class WorkspaceDatasets(Datasets):
     ) -> Dataset:
         """Make a version and write what it took into the ledger. Starts Ray when that is needed."""
         meter = Meter(self.machine)
-        dataset = super().add(spec, on=on, connect=connect, tasks=tasks)
-        row = usage("dataset", dataset.record.id, self.machine, meter.read(), tokens_out=dataset.record.tokens)
-        self.ledger.record([row])
-        return dataset
+        return self._recorded(super().add(spec, on=on, connect=connect, tasks=tasks), meter)
+
+    def add_tokens(self, name: str, splits: Mapping[str, Iterable[Tokens]], **options: Any) -> Dataset:
+        meter = Meter(self.machine)
+        return self._recorded(super().add_tokens(name, splits, **options), meter)
 
     def add_table(self, name: str, data: Any, **options: Any) -> Dataset:
         meter = Meter(self.machine)
@@ -191,7 +194,9 @@ class WorkspaceDatasets(Datasets):
         return self._recorded(super().append_table(name, data, **options), meter)
 
     def _recorded(self, dataset: Dataset, meter: Meter) -> Dataset:
-        self.ledger.record([usage("dataset", dataset.record.id, self.machine, meter.read())])
+        """The dataset, once what it took is in the ledger."""
+        row = usage("dataset", dataset.record.id, self.machine, meter.read(), tokens_out=dataset.record.tokens)
+        self.ledger.record([row])
         return dataset
 
     def read(
@@ -216,9 +221,8 @@ class WorkspaceDatasets(Datasets):
         datasets = [self.get(reference) for reference in references]
         sources = [Samples(dataset, split, width=tokens_per_sequence + 1) for dataset in datasets]
         batches = Batches(sources, sequences=sequences, seed=seed, weights=weights, window=window, lanes=lanes)
-        return Reader(
-            batches, rank=rank, world=world, epochs=epochs, when_closed=lambda: self._record_transfers(datasets)
-        )
+        when_closed = partial(self._record_transfers, datasets)
+        return Reader(batches, rank=rank, world=world, epochs=epochs, when_closed=when_closed)
 
     def _record_transfers(self, datasets: Sequence[Dataset]) -> None:
         for dataset in datasets:
@@ -316,7 +320,7 @@ class WorkspaceModels(Models):
         model = self.add(
             name,
             files,
-            parents=(checkpoint.id, start.id, dataset.record.id),
+            parents=(checkpoint.id, start.id, *start.parents),
             family=spec.model.family,
             parameters=start.parameters,
             context=shape.context,

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import builtins
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,6 +48,8 @@ PART = 8 * 2**20
 """Larger objects are sent in parts of this many bytes."""
 
 PARTS_AT_ONCE = 4
+IN_PARTS_FROM = 64 * 2**20
+"""Bytes. One connection to a cloud carries some 100 MB/s, whatever the machine could take."""
 MOST_PARTS = 9_000
 """S3 and Google take 10,000 parts of one object, Azure 50,000."""
 
@@ -79,12 +84,17 @@ class ObjectStore:
             return self._tried(lambda: obstore.get(self._present, key).bytes().to_bytes())
 
     def stream(self, key: str) -> Iterator[bytes]:
-        """An answer that breaks off is continued where it did, if the object is still the same."""
+        """An answer that breaks off is continued where it did, if the object is still the same.
+
+        Parts of a large object come at the same time, and are given in their order.
+        """
         patience, seen, done = Patience(), None, 0
         with self._translated(key):
             while True:
                 try:
                     pieces, seen = self._pieces(key, done, seen)
+                    if self.is_remote and seen[1] - done >= IN_PARTS_FROM:
+                        pieces = self._parts(key, done, seen)
                     for piece in pieces:
                         done += len(piece)
                         patience.renew()
@@ -185,10 +195,37 @@ class ObjectStore:
         if seen is not None and start >= seen[1]:
             return iter(()), seen
         answer = obstore.get(self._present, key, options={"range": {"offset": start}} if start else None)
+        return iter(answer.stream(STREAM_CHUNK)), self._check_same(key, seen, answer)
+
+    def _parts(self, key: str, start: int, seen: tuple[Any, ...]) -> Iterator[bytes]:
+        """The same rest in parts, some of which are on their way while one is used."""
+        starts = iter(range(start, seen[1], PART))
+        with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="tradewind-parts") as pool:
+            waiting = deque(pool.submit(self._part, key, first, seen) for first in islice(starts, PARTS_AT_ONCE))
+            try:
+                while waiting:
+                    yield waiting.popleft().result()
+                    waiting.extend(pool.submit(self._part, key, first, seen) for first in islice(starts, 1))
+            finally:
+                for part in waiting:
+                    part.cancel()
+
+    def _part(self, key: str, start: int, seen: tuple[Any, ...]) -> bytes:
+        import obstore
+
+        def ask() -> bytes:
+            answer = obstore.get(self._present, key, options={"range": (start, min(start + PART, seen[1]))})
+            self._check_same(key, seen, answer)
+            return answer.bytes().to_bytes()
+
+        return self._tried(ask)
+
+    def _check_same(self, key: str, seen: tuple[Any, ...] | None, answer: Any) -> tuple[Any, ...]:
+        """What tells the object from another one of its key. Raises StorageError when it is not the one `seen`."""
         now = (answer.meta["e_tag"], answer.meta["size"])
         if seen not in (None, now):
             raise StorageError(f"{self.url}/{key} was replaced while it was read", hint="read it again")
-        return iter(answer.stream(STREAM_CHUNK)), now
+        return now
 
     def _listed(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
         import obstore

@@ -68,7 +68,7 @@ class Reader:
         start: int = 0,
         epochs: int | None = None,
         cache: Cache | None = None,
-        when_closed: Callable[[], object] = lambda: None,
+        when_closed: Callable[[], object] | None = None,
     ) -> None:
         if not 0 <= rank < world or not 0 <= worker < workers:
             raise SpecError(f"reader {rank}, worker {worker} is not one of {world} readers with {workers} workers each")
@@ -103,7 +103,8 @@ class Reader:
                     self.samples = batch.step * self.batches.sequences + batch.rows
                     yield batch
         finally:
-            self._when_closed()
+            if self._when_closed:
+                self._when_closed()
 
 
 class _Ahead:
