@@ -37,7 +37,6 @@ from tradewind.specs import DatasetSpec, ServeSpec, TrainSpec
 from tradewind.specs.reference import check_alias, check_name
 from tradewind.storage import Store, open_store
 from tradewind.storage.transfer.meter import TransferMeter
-from tradewind.storage.transfer.place import place_of
 
 if TYPE_CHECKING:
     from tradewind.datasets.tiers.tiering import Tiering
@@ -224,6 +223,16 @@ class WorkspaceDatasets(Datasets):
         when_closed = partial(self._record_transfers, datasets)
         return Reader(batches, rank=rank, world=world, epochs=epochs, when_closed=when_closed)
 
+    def verify(self, dataset: Dataset) -> int:
+        """Read every byte of a version from this workspace's own store and check it. Returns the bytes read.
+
+        What they cost is in the ledger. Raises IntegrityError that names all damaged files.
+        """
+        try:
+            return dataset.verify()
+        finally:
+            self._record_transfers([dataset])
+
     def _record_transfers(self, datasets: Sequence[Dataset]) -> None:
         for dataset in datasets:
             self.ledger.record_transfers(dataset.origin.meter, subject=dataset.record.id, machine=self.machine.host)
@@ -251,7 +260,8 @@ class WorkspaceDatasets(Datasets):
     def replicate(self, reference: str, *urls: str, places: Sequence[str] = ()) -> list[DatasetCopy]:
         """Copy a version to other stores, from where reads are cheapest; the same call goes on where one was cut short.
 
-        `places` says where the stores are, like `aws/eu-west-1`: one for each, or one for all. Raises QuotaError.
+        `places` says where the stores are, like `aws/eu-west-1`: one for each, or one for all. Without it,
+        a copy stays where it was said to be. Raises QuotaError.
         """
         from tradewind.datasets.copies.replication import replicate
 
@@ -259,7 +269,7 @@ class WorkspaceDatasets(Datasets):
         stores = [open_store(url) for url in urls]
         if len(places) not in (0, 1, len(urls)):
             raise SpecError(f"{len(places)} places for {len(urls)} stores", hint="give one for each, or one for all")
-        given = [Place.parse(place) for place in places] or [place_of(store) for store in stores]
+        given: list[Place | None] = [Place.parse(place) for place in places] or [None]
         given = given * len(stores) if len(given) == 1 else given
         meter = TransferMeter()
         try:

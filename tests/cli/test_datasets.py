@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -86,6 +87,14 @@ def test_difference_of_texts_names_tokenizer_and_wish(tw: Tw, place: Workspace, 
         assert said in out
 
 
+def test_versions_stand_in_the_order_of_their_numbers(tw: Tw, place: Workspace) -> None:
+    for _ in range(8):
+        place.datasets.add_table("harbour", ROWS)
+    out = tw("datasets", "gc", "harbour", "--keep", 2, "--dry-run", *where(place)).out
+    numbers = [int(number) for number in re.findall(r"harbour@(\d+)", out)]
+    assert numbers == list(range(1, 12))
+
+
 def test_versions_go_and_come_back(tw: Tw, place: Workspace) -> None:
     dry = tw("datasets", "gc", "harbour", "--keep", 1, "--dry-run", *where(place))
     assert "nothing is changed" in dry.out
@@ -156,5 +165,5 @@ def test_table_of_a_spec_is_added(tw: Tw, tmp_path: Path) -> None:
     assert {name: split.rows for name, split in record.splits.items()} == {"train": 3, "test": 2}
     assert record.spec["table"]["splits"]["test"] == [f"{tmp_path}/te*.parquet"]
     assert [row.subject for row in place.usage()] == ["dataset:harbour@1"]
-    place.datasets.append_table("harbour", ROWS)
+    place.datasets.add_table("harbour", ROWS)
     assert [row.subject for row in place.usage()] == ["dataset:harbour@1", "dataset:harbour@2"]

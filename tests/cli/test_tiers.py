@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 
 from tests.cli.conftest import Tw
 from tests.datasets.trading import NAME, add_run, add_versions
+from tradewind.datasets import retention
 from tradewind.ledger import usage
 from tradewind.records import Effort
 from tradewind.storage import open_store
 from tradewind.storage.classes.table import class_store
+from tradewind.testing.gcs import start_gcs
 from tradewind.workspace import Workspace
 
 
@@ -120,6 +123,43 @@ def test_that_command_brings_it_back(tw: Tw, bucket: str) -> None:
     assert "1 archived objects readable" in answer.out
     assert "readable for 7 days" in answer.out
     assert tw("datasets", "verify", f"{NAME}@1", "-w", bucket).exit_code == 0
+
+
+def removed_version(url: str) -> None:
+    datasets = Workspace(url).datasets
+    retention.remove(datasets.store, NAME, 1)
+
+
+def test_without_boto3_a_removed_version_is_taken_back_and_a_note_says_what_was_not_looked_at(
+    tw: Tw, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    removed_version(bucket)
+    words = ("datasets", "restore", f"{NAME}@1", "-w", bucket)
+    answer = tw(*words)
+    assert (answer.exit_code, answer.out) == (0, f"{NAME}@1 is there\n")
+    said = answer.err.splitlines()
+    assert said[0] == f"{NAME}@1 is taken back"
+    assert "storage classes need boto3; pip install 'tradewind[aws]'" in said[1]
+    again = tw(*words)
+    assert (again.exit_code, "storage classes need boto3" in again.err) == (2, True)
+    removed_version(bucket)
+    assert tw(*words, "--json").json["version"] == 1
+    removed_version(bucket)
+    waited = tw(*words, "--wait")
+    assert (waited.exit_code, f"{NAME}@1 is taken back" in waited.err) == (2, True)
+
+
+def test_where_archives_are_read_at_once_classes_are_not_looked_at(tw: Tw, monkeypatch: pytest.MonkeyPatch) -> None:
+    with start_gcs("harbour") as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
+        monkeypatch.setitem(sys.modules, "tradewind.storage.classes.gs", None)
+        add_versions(open_store("gs://harbour/ws"), [1, 2], [2, 3])
+        removed_version("gs://harbour/ws")
+        for said in (f"{NAME}@1 is taken back", ""):
+            answer = tw("datasets", "restore", f"{NAME}@1", "-w", "gs://harbour/ws")
+            assert (answer.exit_code, answer.err.strip()) == (0, said)
+            assert answer.out.startswith(f"{NAME}@1 is there, none of its shards")
 
 
 @pytest.mark.parametrize("cloud", ["s3", "gcs", "azure"])

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,34 @@ def test_one_instance_sees_a_new_version_at_once(datasets: Datasets, fs: Any) ->
     assert len(fs.ls("tradewind://harbour/train")) == 3
     assert fs.exists("harbour/train/00002.parquet")
     assert not fs.exists("harbour@2/train/00002.parquet")
+
+
+class Counted(Datasets):
+    """A new version, whose only split has another name, comes in behind each look."""
+
+    looks = 0
+
+    def get(self, reference: str, *, at: datetime | None = None) -> Dataset:
+        found = super().get(reference, at=at)
+        self.looks += 1
+        super().add_table("harbour", {f"split{self.looks}": ROWS})
+        return found
+
+
+def test_each_call_looks_for_its_version_once(datasets: Datasets, fs: Any) -> None:
+    fs._datasets = counted = Counted(datasets.store)
+    assert len(fs.open("harbour/train/00001.parquet").read()) > 0
+    for number, look in enumerate((fs.ls, fs.info, fs.checksum, fs.modified), start=1):
+        assert look(f"harbour/split{number}/00000.parquet")
+    assert fs.ls("harbour/split5")
+    assert counted.looks == 6
+
+
+def test_checksum_is_that_of_the_bytes_and_the_same_in_each_process(datasets: Datasets, fs: Any) -> None:
+    for path in ("harbour@1/manifest.json", "harbour@1/train/00000.parquet"):
+        assert fs.checksum(path) == int(hashlib.sha256(fs.cat_file(path)).hexdigest(), 16)
+    with pytest.raises(NotFoundError, match="it is a folder"):
+        fs.checksum("harbour@1/train")
 
 
 def test_folders_and_files_are_those_of_the_version(datasets: Datasets, fs: Any, tokens: Dataset) -> None:

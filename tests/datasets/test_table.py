@@ -264,6 +264,15 @@ def test_files_that_hold_no_rows_are_refused(datasets: Datasets, tmp_path: Path)
         datasets.add_table("harbour", [tmp_path / "a.csv", tmp_path / "a.jsonl"])
 
 
+def test_error_of_arrow_without_words_is_named_by_its_kind(datasets: Datasets) -> None:
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield from numbers(0, 1).to_batches()
+        raise pa.ArrowInvalid("")
+
+    with pytest.raises(SpecError, match="the rows cannot be read: ArrowInvalid"):
+        datasets.add_table("harbour", pa.RecordBatchReader.from_batches(numbers(0, 1).schema, broken()))
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.int16()), pa.large_list(pa.int16())])
 def test_lists_become_values_and_offsets_or_one_padded_array(kind: pa.DataType) -> None:
     column = pa.chunked_array([pa.array([[1, 2, 3], []], kind), pa.array([None, [4]], kind)])

@@ -21,7 +21,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cli", "notebook", "demo"),
     ("__main__",),
 )
-"""From the ground up. The design's row 0 is two rows here: tables and progress bars stand on errors and units."""
+"""From the ground up."""
 
 HOUSE = Path(__file__).parents[2] / "platform" / "tradewind"
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}

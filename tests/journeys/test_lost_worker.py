@@ -13,7 +13,7 @@ import pytest
 import tradewind as tw
 from tests.journeys.conftest import Journey, small_dataset, small_run
 from tradewind.errors import CapacityError, IntegrityError, RunError
-from tradewind.training import Run
+from tradewind.training import Run, prove
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +31,8 @@ def test_a_killed_worker_is_replaced_and_the_run_goes_on_from_its_checkpoint(jou
     attempts = [row.attempt for row in metrics]
     resumed_at = next(index for index, attempt in enumerate(attempts) if attempt != attempts[0])
     assert resumed_at >= checkpoint
+    proof = prove(run)
+    assert (proof.restarts, proof.samples) == (1, 300 * 8)
 
 
 def test_an_error_in_a_worker_is_told_with_its_cause_and_rank(journey: Journey) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -191,18 +192,77 @@ def test_export_of_a_damaged_model_writes_nothing(models: Models, tmp_path: Path
         model.export(tmp_path / "out" / "model")
     assert list((tmp_path / "out").iterdir()) == []
     with pytest.raises(IntegrityError, match=key):
-        model.link(tmp_path / "linked")
+        model.verify()
+    with pytest.raises(IntegrityError, match=key), model.linked():
+        pass
 
 
-def test_linked_folder_reads_like_the_files(models: Models, tmp_path: Path) -> None:
-    folder = add(models).link(tmp_path / "deep" / "linked")
+def test_linked_folder_reads_like_the_files_and_goes_with_the_block(models: Models) -> None:
+    with add(models).linked() as folder:
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
+        assert all(path.is_symlink() for path in folder.iterdir())
+    assert not folder.exists()
+
+
+@pytest.fixture
+def small_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of this machine, with room for no more than one byte that nobody reads."""
+    monkeypatch.setenv("TRADEWIND_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TRADEWIND_CACHE_BYTES", "1")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def remote(small_cache: Path) -> Models:
+    """Its files come through the cache."""
+    return Models(open_store(f"memory://{uuid.uuid4().hex}"))
+
+
+def test_linked_files_stay_while_others_need_the_room(remote: Models) -> None:
+    other = add(remote, "other", files={"a": b"other" * 1000})
+    with add(remote).linked() as folder:
+        with other.linked():
+            pass
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
+
+
+def test_links_hold_where_the_cache_is_named_from_here(
+    remote: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRADEWIND_CACHE", "here")
+    with add(remote).linked() as folder:
+        assert (folder / "config.json").read_bytes() == FILES["config.json"]
+
+
+def test_export_copies_what_others_need_the_room_of(
+    remote: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, other = shutil.copyfile, add(remote, "other", files={"a": b"other" * 1000})
+
+    def late_copy(source: Path, target: Path, **options: bool) -> None:
+        with other.linked():
+            copy(source, target, **options)
+
+    monkeypatch.setattr(shutil, "copyfile", late_copy)
+    folder = add(remote).export(tmp_path / "out")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
-    assert all(path.is_symlink() for path in folder.iterdir())
+
+
+def test_verify_reads_the_store_and_not_this_machine(models: Models) -> None:
+    model = add(models)
+    model.verify()
+    with model.linked():
+        pass
+    file = model.record.files["model.safetensors"]
+    models.store.put(file.key, b"W" * file.num_bytes)
+    with pytest.raises(IntegrityError, match=f"model pilot@1.*{file.key}"):
+        model.verify()
 
 
 def test_links_hold_also_from_another_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = add(Models(open_store("relative/store")))
-    folder = model.link(tmp_path / "linked")
-    monkeypatch.chdir("/")
-    assert (folder / "config.json").read_bytes() == FILES["config.json"]
+    with model.linked() as folder:
+        monkeypatch.chdir("/")
+        assert (folder / "config.json").read_bytes() == FILES["config.json"]

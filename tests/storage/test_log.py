@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 import uuid
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -49,6 +50,25 @@ def test_appended_records_are_numbered_from_one_and_read_back(log: RecordLog[Ali
     assert log.numbers() == [1, 2, 3]
     assert list(log.all()) == written
     assert log.latest() == log.read(3) == written[2]
+
+
+def test_numbers_after_one_are_those_above_it(log: RecordLog[AliasMove]) -> None:
+    for _ in range(4):
+        append(log)
+    assert [log.numbers(after=number) for number in (0, 2, 4, 9)] == [[1, 2, 3, 4], [3, 4], [], []]
+    assert log.store.get(log.key(3)) == log.read(3).to_json()
+
+
+def test_records_are_read_several_at_once(log: RecordLog[AliasMove], monkeypatch: pytest.MonkeyPatch) -> None:
+    written = [append(log, name) for name in "abcd"]
+    together, get = threading.Barrier(4, timeout=20), type(log.store).get
+
+    def meet(self: Store, key: str) -> bytes:
+        together.wait()
+        return get(self, key)
+
+    monkeypatch.setattr(type(log.store), "get", meet)
+    assert list(log.all()) == written
 
 
 def test_ten_comes_after_nine(log: RecordLog[AliasMove]) -> None:

@@ -164,8 +164,9 @@ def verify(dataset: Reference, workspace: Where = None, json: Json = False) -> N
     """Read every byte of a version and compare it with its checksum. Names all damaged files; exits with 1."""
     from tradewind.workspace import Workspace
 
-    found = Workspace(workspace).datasets.get(dataset)
-    count = found.verify()
+    datasets = Workspace(workspace).datasets
+    found = datasets.get(dataset)
+    count = datasets.verify(found)
     if json:
         as_json({"dataset": found.reference, "bytes": count, "whole": True})
     else:
@@ -199,10 +200,9 @@ def gc(
     if json:
         as_json(asdict(done))
         return
-    rows = [*((f"{dataset}@{one}", "removed") for one in done.removed), *(
-        (f"{dataset}@{one}", f"kept: {why}") for one, why in done.kept.items()
-    )]  # fmt: skip
-    table(f"{dataset}{', nothing is changed' if dry_run else ''}", ("version", "state"), sorted(rows), empty="")
+    states = {**dict.fromkeys(done.removed, "removed"), **{one: f"kept: {why}" for one, why in done.kept.items()}}
+    rows = [(f"{dataset}@{one}", state) for one, state in sorted(states.items())]
+    table(f"{dataset}{', nothing is changed' if dry_run else ''}", ("version", "state"), rows, empty="")
     typer.echo(
         f"{'would delete' if dry_run else 'deleted'} {done.num_files} files ({format_bytes(done.num_bytes)}); "
         f"{done.waiting_files} unused ones ({format_bytes(done.waiting_bytes)}) are younger than {grace:g} days"
@@ -219,18 +219,30 @@ def restore(
     json: Json = False,
 ) -> None:
     """Take a removed version back while its files are there, and bring archived shards to where they can be read."""
+    from tradewind.datasets.retention import removal
     from tradewind.specs import Reference
+    from tradewind.storage.classes.table import MissingExtraError
     from tradewind.workspace import Workspace
 
     datasets = Workspace(workspace).datasets
-    is_taken_back = not status and Reference.parse(dataset).version is not None
+    wanted = Reference.parse(dataset)
+    is_taken_back = bool(not status and wanted.version and removal(datasets.store, wanted.name, wanted.version))
     found = datasets.restore(dataset) if is_taken_back else datasets.get(dataset)
-    if tiers.restore_archived(workspace, dataset, wait=wait, status=status, yes=yes, json=json):
-        return
+    if is_taken_back:
+        print_line(f"{found.reference} is taken back")
+    try:
+        if tiers.restore_archived(workspace, dataset, wait=wait, status=status, yes=yes, json=json):
+            return
+        state = "is there, none of its shards waits in an archive"
+    except MissingExtraError as exc:
+        if wait or not is_taken_back:
+            raise
+        print_line(f"whether it is in an archive is not known: {exc.message}; {exc.hint}")
+        state = "is there"
     if json:
         as_json(found.record)
     else:
-        typer.echo(f"{found.reference} is there, none of its shards in an archive")
+        typer.echo(f"{found.reference} {state}")
 
 
 def _listed(entry: Entry) -> dict[str, Any]:

@@ -88,11 +88,12 @@ def restore_archived(workspace: str | None, dataset: str, *, wait: bool, status:
 
     Asks before it costs something.
     """
-    from tradewind.storage.classes.table import CLOUDS
+    from tradewind.storage.classes.table import CLOUDS, must_be_restored
     from tradewind.workspace import Workspace
 
     place = Workspace(workspace)
-    if place.url.partition(":")[0] not in CLOUDS:
+    cloud = CLOUDS.get(place.url.partition(":")[0])
+    if cloud is None or not must_be_restored(cloud):
         return False
     found = place.datasets.tiering.restored(dataset)
     if found.is_readable and not found.ready:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradewind.datasets.blocks import Tokens
+from tradewind.datasets.copies.catalog import open_home
 from tradewind.datasets.shards import ShardTable, open_shards
 from tradewind.datasets.table import check_known, read_rows, schema_of
 from tradewind.datasets.tokenizer import load_tokenizer
-from tradewind.datasets.verification import Verification, verify_files
 from tradewind.errors import IntegrityError, NotFoundError, SpecError, did_you_mean
 from tradewind.records import DatasetVersion, Split, StoredFile, TokenizerFile
 from tradewind.storage import Store, fetch_content
 from tradewind.storage.cache import CachedFile, default_cache
 from tradewind.storage.origin import Origin, StoreOrigin
+from tradewind.storage.verification import Verification, verify_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,10 @@ class Dataset:
         return self.verification(or_raise=True).num_bytes
 
     def verification(self, *, or_raise: bool = False) -> Verification:
-        """Read every byte from the store, and tell which files are damaged."""
+        """Read every byte from the store, not from copies or the cache, and tell which files are damaged.
+
+        What that costs is counted by the meter of `origin`. Raises QuotaError when the egress budget does not cover it.
+        """
         files: list[StoredFile] = [self.record.tokenizer] if self.record.tokenizer else []
         damaged = []
         for name, split in self.record.splits.items():
@@ -101,7 +105,8 @@ class Dataset:
                         hint="restore the listing from a copy",
                     )
                 )
-        return verify_files(self.store, files, what=f"dataset {self.reference}", damaged=damaged, or_raise=or_raise)
+        home = open_home(self.store, meter=self.origin.meter)
+        return verify_files(home, files, what=f"dataset {self.reference}", damaged=damaged, or_raise=or_raise)
 
     def rows(
         self, split: str = "train", *, columns: Sequence[str] | None = None, rows_at_once: int | None = None

@@ -6,10 +6,12 @@ the newest one at each call; nothing about it is remembered. Shards of tokens ar
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, cast
@@ -31,6 +33,25 @@ DIGITS = 5
 REMEMBERED = 16
 
 Info = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a path means in one version: a small file, a shard of a split, or else a folder."""
+
+    path: str
+    dataset: Dataset
+    tables: dict[str, ShardTable]
+    small: bytes | None = None
+    split: str = ""
+    shard: Shard | None = None
+
+    def info(self) -> Info:
+        if self.small is not None:
+            return _file(self.path, len(self.small))
+        if self.shard is not None:
+            return _shard_info(self.path, self.dataset, self.shard)
+        return _folder(self.path) if self.split else {**_folder(self.path), "version": self.dataset.record.version}
 
 
 class MissingFileError(NotFoundError, FileNotFoundError):
@@ -66,65 +87,66 @@ class TradewindFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec h
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Info] | list[str]:
         path = self._strip_protocol(path)
-        info = self.info(path)
-        found = self._below(path) if info["type"] == "directory" else [info]
+        found = self._below(self._find(path)) if path else [_folder(name) for name in self._datasets.names()]
         return found if detail else [one["name"] for one in found]
 
     def info(self, path: str, **_: Any) -> Info:
         path = self._strip_protocol(path)
-        reference, _slash, rest = path.partition("/")
-        if not reference:
-            return _folder("")
-        dataset, tables = self._open_version(reference)
-        if not rest:
-            return {**_folder(path), "version": dataset.record.version}
-        if rest in (MANIFEST, TOKENIZER):
-            return _file(path, len(self._small(path, dataset, rest)))
-        split, _slash, name = rest.partition("/")
-        if split not in tables:
-            raise _missing(path, f"{dataset.reference} has the splits {', '.join(tables)}")
-        return self._shard_info(path, dataset, self._shard(path, tables[split], name)) if name else _folder(path)
+        return self._find(path).info() if path else _folder("")
 
     def modified(self, path: str) -> Any:
-        return self._version_of(path).record.created_at
+        return self._find(self._strip_protocol(path)).dataset.record.created_at
 
     created = modified
 
     def checksum(self, path: str) -> int:
-        """Of a shard what its name is in the store; it changes when the bytes do."""
-        info = self.info(path)
-        return int(info["sha256"], 16) if "sha256" in info else hash(self.cat_file(path))
+        """The SHA-256 of a file's bytes, of a shard that of its stored ones; it changes when they do."""
+        path = self._strip_protocol(path)
+        found = self._find(path)
+        if found.shard is not None:
+            return int(found.shard.sha256, 16)
+        if found.small is not None:
+            return int(hashlib.sha256(found.small).hexdigest(), 16)
+        raise _missing(path, "it is a folder")
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> BinaryIO:
         path = self._strip_protocol(path)
         if mode not in ("rb", "r"):
             raise ReadOnlyError(f"{path} cannot be written", hint="versions never change; add or append a version")
-        reference, _slash, rest = path.partition("/")
-        if self.info(path)["type"] == "directory":
+        found = self._find(path)
+        if found.small is not None:
+            return io.BytesIO(found.small)
+        if found.shard is None:
             raise _missing(path, "it is a folder")
-        dataset, tables = self._open_version(reference)
-        if rest in (MANIFEST, TOKENIZER):
-            return io.BytesIO(self._small(path, dataset, rest))
-        split, _slash, name = rest.partition("/")
-        shard = self._shard(path, tables[split], name)
-        with dataset.open_file(shard) as held:
+        with found.dataset.open_file(found.shard) as held:
             stream = os.fdopen(os.dup(held.descriptor), "rb", buffering=0)
             stream.seek(0)
-        return _readable(stream, self._shard_info(path, dataset, shard)["size"])
+        return _readable(stream, found.info()["size"])
 
-    def _below(self, path: str) -> list[Info]:
-        reference, _slash, split = path.partition("/")
+    def _find(self, path: str) -> _Found:
+        """What a path means now: its version is looked for once, and all else is asked of that one."""
+        reference, _slash, rest = path.partition("/")
         if not reference:
-            return [_folder(name) for name in self._datasets.names()]
+            raise _missing(path, "name a dataset")
         dataset, tables = self._open_version(reference)
-        if not split:
+        if rest in (MANIFEST, TOKENIZER):
+            return _Found(path, dataset, tables, small=_small(path, dataset, rest))
+        split, _slash, name = rest.partition("/")
+        if split and split not in tables:
+            raise _missing(path, f"{dataset.reference} has the splits {', '.join(tables)}")
+        shard = _shard(path, tables[split], name) if name else None
+        return _Found(path, dataset, tables, split=split, shard=shard)
+
+    def _below(self, found: _Found) -> list[Info]:
+        path, dataset, tables = found.path, found.dataset, found.tables
+        if found.small is not None or found.shard is not None:
+            return [found.info()]
+        if not found.split:
             small = [MANIFEST, *([TOKENIZER] if dataset.record.tokenizer else [])]
-            files = [_file(f"{path}/{name}", len(self._small(path, dataset, name))) for name in small]
+            files = [_file(f"{path}/{name}", len(_small(path, dataset, name))) for name in small]
             return [*files, *(_folder(f"{path}/{name}") for name in tables)]
-        table = tables[split]
-        return [
-            self._shard_info(f"{path}/{_name(table, number)}", dataset, shard) for number, shard in enumerate(table)
-        ]
+        table = tables[found.split]
+        return [_shard_info(f"{path}/{_name(table, number)}", dataset, shard) for number, shard in enumerate(table)]
 
     def _open_version(self, reference: str) -> tuple[Dataset, dict[str, ShardTable]]:
         """A version with its lists of shards. What a number means never changes, so only that is remembered."""
@@ -148,30 +170,6 @@ class TradewindFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec h
             while len(self._opened) > REMEMBERED:
                 self._opened.popitem(last=False)
         return found
-
-    def _version_of(self, path: str) -> Dataset:
-        reference = self._strip_protocol(path).partition("/")[0]
-        if not reference:
-            raise _missing(path, "name a dataset")
-        return self._open_version(reference)[0]
-
-    def _small(self, path: str, dataset: Dataset, name: str) -> bytes:
-        if name == MANIFEST:
-            return dataset.record.to_json()
-        if dataset.record.tokenizer is None:
-            raise _missing(path, f"{dataset.reference} is a table")
-        return dataset.tokenizer_json()
-
-    def _shard(self, path: str, table: ShardTable, name: str) -> Shard:
-        stem = name.removesuffix(table.suffix)
-        if not stem.isdecimal() or int(stem) >= len(table) or _name(table, int(stem)) != name:
-            raise _missing(path, f"the last one is {_name(table, len(table) - 1)}")
-        return table[int(stem)]
-
-    def _shard_info(self, path: str, dataset: Dataset, shard: Shard) -> Info:
-        is_table = dataset.record.format == "table"
-        size = shard.num_bytes if is_table else token_bytes(shard, dataset.dtype)
-        return {**_file(path, size), "sha256": shard.sha256}
 
 
 class _IdsOnly(io.RawIOBase):
@@ -204,6 +202,27 @@ class _IdsOnly(io.RawIOBase):
 
 def _readable(stream: io.RawIOBase, size: int) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(_IdsOnly(stream, size)))
+
+
+def _small(path: str, dataset: Dataset, name: str) -> bytes:
+    if name == MANIFEST:
+        return dataset.record.to_json()
+    if dataset.record.tokenizer is None:
+        raise _missing(path, f"{dataset.reference} is a table")
+    return dataset.tokenizer_json()
+
+
+def _shard(path: str, table: ShardTable, name: str) -> Shard:
+    stem = name.removesuffix(table.suffix)
+    if not stem.isdecimal() or int(stem) >= len(table) or _name(table, int(stem)) != name:
+        raise _missing(path, f"the last one is {_name(table, len(table) - 1)}")
+    return table[int(stem)]
+
+
+def _shard_info(path: str, dataset: Dataset, shard: Shard) -> Info:
+    is_table = dataset.record.format == "table"
+    size = shard.num_bytes if is_table else token_bytes(shard, dataset.dtype)
+    return {**_file(path, size), "sha256": shard.sha256}
 
 
 def _name(table: ShardTable, number: int) -> str:

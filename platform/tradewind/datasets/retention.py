@@ -24,6 +24,7 @@ from tradewind.datasets.shards import FOLDER, data_prefix, open_shards
 from tradewind.errors import IntegrityError, NotFoundError, SpecError
 from tradewind.records import DatasetVersion, Removal, StoredFile, Sweep, now
 from tradewind.storage import ObjectInfo, RecordLog, Store
+from tradewind.storage.removal import delete_all
 
 LEASE = timedelta(minutes=1)
 """A sweep that was not heard of for so long has died."""
@@ -225,20 +226,16 @@ class _Sweeper:
         """Say that the sweep is going, look whether a version has appeared since, and only then delete."""
         self._say("going")
         self._read_versions()
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            done = pool.map(self._delete_if_still_unused, items)
-            return {item.key for item, deleted in zip(items, done, strict=True) if deleted}
+        unused = [item.key for item in items if self._is_unused(item)]
+        return delete_all(self.store, unused, only_if=self._may_go)
 
-    def _delete_if_still_unused(self, item: ObjectInfo) -> bool:
+    def _may_go(self, key: str) -> bool:
         """A writer that needs the file may have written it again. A sweep that has become too slow leaves the rest."""
         try:
-            is_old = self._is_unused(item) and self._is_old(self.store.head(item.key))
+            is_old = self._is_old(self.store.head(key))
         except NotFoundError:
             return False
-        if is_old and time.monotonic() - self._heard < LEASE.total_seconds() / 2:
-            self.store.delete(item.key)
-            return True
-        return False
+        return is_old and time.monotonic() - self._heard < LEASE.total_seconds() / 2
 
     def _read_versions(self) -> None:
         """Names of versions that are there, that were removed a short while ago, and that are held all the same."""

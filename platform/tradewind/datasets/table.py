@@ -295,9 +295,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as exc:
-        raise SpecError(
-            f"the rows cannot be read: {str(exc).splitlines()[0]}", hint="correct them, or their types"
-        ) from exc
+        problem = str(exc).strip().partition("\n")[0] or type(exc).__name__
+        raise SpecError(f"the rows cannot be read: {problem}", hint="correct them, or their types") from exc
 
 
 def _check_storable(schema: pa.Schema) -> None:

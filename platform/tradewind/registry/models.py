@@ -6,15 +6,19 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tradewind.errors import NotFoundError, SpecError, StorageError, did_you_mean
-from tradewind.records import AliasMove, ModelVersion
+from tradewind.records import AliasMove, ModelVersion, StoredFile
 from tradewind.specs import Reference
 from tradewind.specs.reference import check_alias, check_name
-from tradewind.storage import RecordLog, Store, fetch_content, put_content
+from tradewind.storage import RecordLog, Store, put_content
+from tradewind.storage.cache import CachedFile, default_cache
+from tradewind.storage.origin import StoreOrigin
+from tradewind.storage.verification import verify_files
 
 FOLDER = "models"
 
@@ -38,8 +42,8 @@ class Model:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 for name, file in self.record.files.items():
-                    source = fetch_content(self.store, file, what=f"model {self.reference}")
-                    shutil.copyfile(source, Path(scratch) / name)
+                    with self._open(file) as source:
+                        shutil.copyfile(source.path, Path(scratch) / name)
                 Path(scratch).chmod(0o755)
                 shutil.copytree(scratch, folder, dirs_exist_ok=True)
         except OSError as exc:
@@ -48,17 +52,25 @@ class Model:
             ) from exc
         return folder
 
-    def link(self, folder: Path) -> Path:
-        """Make a folder of links to the verified files, for programs of this machine that read them in place."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, file in self.record.files.items():
-            (folder / name).symlink_to(fetch_content(self.store, file, what=f"model {self.reference}"))
-        return folder
+    @contextmanager
+    def linked(self) -> Iterator[Path]:
+        """A folder of links to the verified files, for programs of this machine that read them in place.
+
+        No cache removes the files while the block runs. Raises IntegrityError when one of them is damaged.
+        """
+        with ExitStack() as held:
+            folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="tw-model-")))
+            for name, file in self.record.files.items():
+                (folder / name).symlink_to(held.enter_context(self._open(file)).path.absolute())
+            yield folder
 
     def verify(self) -> None:
-        """Check every file against its checksum. Raises IntegrityError at the first that is wrong."""
-        for file in self.record.files.values():
-            fetch_content(self.store, file, what=f"model {self.reference}")
+        """Read every file where it is stored. Raises IntegrityError that names all that are wrong."""
+        files = list(self.record.files.values())
+        verify_files(StoreOrigin(self.store), files, what=f"model {self.reference}", or_raise=True)
+
+    def _open(self, file: StoredFile) -> CachedFile:
+        return default_cache().open(StoreOrigin(self.store), file, what=f"model {self.reference}")
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from fastapi import FastAPI
 
 from tradewind import progress
 from tradewind.clusters import this_machine
-from tradewind.engines import engine
+from tradewind.engines import Engine, engine
 from tradewind.ledger import Ledger, effort, usage
 from tradewind.records import Usage
 from tradewind.registry import Models
@@ -44,8 +42,7 @@ class Replica:
 
         @contextlib.asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-            with tempfile.TemporaryDirectory(prefix="tw-model-") as folder:
-                await asyncio.to_thread(backend.start, Models(self.store).get(self.model).link(Path(folder)))
+            await asyncio.to_thread(self._start, backend)
             meter = app.state.meter = UsageMeter(Ledger(self.store), self.subject, model=self.model)
             writing = asyncio.create_task(meter.write_forever())
             yield
@@ -58,6 +55,10 @@ class Replica:
         names = tuple(dict.fromkeys((self.model, self.spec.model, self.spec.model.partition("@")[0])))
         add_routes(app, backend, names=names, report=lambda served: app.state.meter.add(served))
         return app
+
+    def _start(self, backend: Engine) -> None:
+        with Models(self.store).get(self.model).linked() as folder:
+            backend.start(folder)
 
 
 class UsageMeter:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from tradewind.errors import AuthError, SpecError
@@ -37,21 +38,37 @@ def open_store(url: str) -> ObjectStore:
     return ObjectStore(_parse(url).url, _open_native, is_remote=True)
 
 
-def _open_native(url: str, max_retries: int = 0) -> Any:
-    from obstore.store import AzureStore
+@dataclass(frozen=True)
+class Location:
+    """Where a container is. `endpoint` is set for servers that are not the account's own."""
 
+    container: str
+    prefix: str
+    account: str
+    endpoint: str | None
+
+
+def locate(url: str) -> Location:
+    """What a URL and the environment mean. Raises SpecError where neither names an account."""
     address = _parse(url)
     account = address.place.partition(".")[0] if address.user else os.environ.get(ACCOUNT)
     if not account:
         raise SpecError(f"{url} names no storage account", hint=f"set {ACCOUNT}")
-    endpoint = os.environ.get("AZURE_STORAGE_ENDPOINT") or os.environ.get("AZURE_ENDPOINT")
-    where: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+    endpoint = os.environ.get("AZURE_STORAGE_ENDPOINT") or os.environ.get("AZURE_ENDPOINT") or None
+    return Location(address.user or address.place, address.prefix, account, endpoint)
+
+
+def _open_native(url: str, max_retries: int = 0) -> Any:
+    from obstore.store import AzureStore
+
+    found = locate(url)
+    where: dict[str, Any] = {"endpoint": found.endpoint} if found.endpoint else {}
     return AzureStore(
-        address.user or address.place,
-        prefix=address.prefix or None,
-        account_name=account,
+        found.container,
+        prefix=found.prefix or None,
+        account_name=found.account,
         credential_provider=_credentials(),
-        **connection_options(endpoint, max_retries),
+        **connection_options(found.endpoint, max_retries),
         **where,
     )
 

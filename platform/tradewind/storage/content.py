@@ -10,10 +10,10 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tradewind.errors import ArchivedError, IntegrityError, NotFoundError
+from tradewind.errors import IntegrityError, NotFoundError
 from tradewind.records import StoredFile
 from tradewind.storage.cache import Cache, default_cache
-from tradewind.storage.integrity import archived, check_bytes, check_file, hash_file, missing
+from tradewind.storage.integrity import check_bytes, check_file, hash_file, owned
 from tradewind.storage.origin import Origin, StoreOrigin
 from tradewind.storage.store import Store
 
@@ -33,12 +33,8 @@ def put_content(store: Store, prefix: str, data: bytes | Path, *, suffix: str = 
 
 def get_content(store: Store, file: StoredFile, *, what: str) -> bytes:
     """The verified bytes of a small file. `what` names it in errors. Raises IntegrityError."""
-    try:
+    with owned(file, what=what):
         data = store.get(file.key)
-    except NotFoundError as exc:
-        raise missing(file, what=what) from exc
-    except ArchivedError as exc:
-        raise archived(file, what=what) from exc
     check_bytes(data, file, what=what)
     return data
 

@@ -38,18 +38,19 @@ def _open_native(url: str, max_retries: int = 0) -> Any:
     from obstore.store import GCSStore
 
     address = parse_address(url, hint=HINT)
-    emulator = _emulator()
-    where: dict[str, Any] = {"base_url": emulator} if emulator else {}
+    server = emulator()
+    where: dict[str, Any] = {"base_url": server} if server else {}
     return GCSStore(
         address.place,
         prefix=address.prefix or None,
-        credential_provider=_no_credentials if emulator else _credentials(),
-        **connection_options(emulator or os.environ.get("GOOGLE_BASE_URL"), max_retries),
+        credential_provider=_no_credentials if server else _credentials(),
+        **connection_options(server or os.environ.get("GOOGLE_BASE_URL"), max_retries),
         **where,
     )
 
 
-def _emulator() -> str | None:
+def emulator() -> str | None:
+    """The URL of the server that `STORAGE_EMULATOR_HOST` names, with or without its scheme."""
     host = os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/")
     return f"http://{host}" if host and "://" not in host else host or None
 

@@ -10,6 +10,8 @@ import errno
 import hashlib
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tradewind.errors import ArchivedError, CapacityError, IntegrityError, NotFoundError, StorageError
@@ -57,20 +59,27 @@ def write_verified(store: Store, file: StoredFile, target: Path, *, what: str) -
     """
     digest, length = hashlib.sha256(), 0
     try:
-        with target.open("wb", buffering=0) as stream:
+        with owned(file, what=what), target.open("wb", buffering=0) as stream:
             for piece in store.stream(file.key):
                 length += len(piece)
                 if length > file.num_bytes:
                     raise altered(file, f"has more than {file.num_bytes} bytes", what=what)
                 digest.update(piece)
                 _write_all(stream.fileno(), piece)
+    except OSError as exc:
+        raise unwritable(target, exc) from exc
+    _check(length, digest.hexdigest(), file, what)
+
+
+@contextmanager
+def owned(file: StoredFile, *, what: str) -> Iterator[None]:
+    """Reading one file: an object that is gone is an IntegrityError, and that or an archived one names its owner."""
+    try:
+        yield
     except NotFoundError as exc:
         raise missing(file, what=what) from exc
     except ArchivedError as exc:
         raise archived(file, what=what) from exc
-    except OSError as exc:
-        raise unwritable(target, exc) from exc
-    _check(length, digest.hexdigest(), file, what)
 
 
 def missing(file: StoredFile, *, what: str) -> IntegrityError:

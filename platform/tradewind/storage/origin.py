@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tradewind.errors import ArchivedError
 from tradewind.records import StoredFile
-from tradewind.storage.integrity import altered, archived, write_verified
+from tradewind.storage.integrity import altered, owned, write_verified
 from tradewind.storage.store import Store
 from tradewind.storage.transfer.meter import TransferMeter, spanned, watched
 from tradewind.storage.transfer.place import place_of, this_place
@@ -56,10 +55,8 @@ class StoreOrigin:
     def get_ranges(
         self, file: StoredFile, ranges: Sequence[tuple[int, int]], *, check: Check, what: str
     ) -> list[bytes]:
-        try:
+        with owned(file, what=what):
             parts = self.store.get_ranges(file.key, ranges)
-        except ArchivedError as exc:
-            raise archived(file, what=what) from exc
         self._count(spanned(ranges))
         if not check(parts):
             raise altered(file, "has bytes that do not match their checksums", what=what)

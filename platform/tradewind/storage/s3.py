@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 from tradewind.errors import AuthError
 from tradewind.storage.address import parse_address
@@ -16,24 +17,37 @@ from tradewind.storage.object_store import ObjectStore, connection_options
 
 ENVIRONMENT_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 HINT = "set AWS_ACCESS_KEY_ID or use a profile"
+AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 def open_store(url: str) -> ObjectStore:
     return ObjectStore(parse_address(url, hint=HINT).url, _open_native, is_remote=True)
 
 
+def endpoint() -> str | None:
+    """The server that the environment names, which may be one of Amazon's own."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def other_host() -> str | None:
+    """The host of a server that is not Amazon's. None for Amazon S3, named or not."""
+    server = endpoint()
+    host = server and (urlsplit(server).hostname or server)
+    return None if not host or host.endswith(AMAZON) else host
+
+
 def _open_native(url: str, max_retries: int = 0) -> Any:
     from obstore.store import S3Store
 
     address = parse_address(url, hint=HINT)
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    where: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+    server = endpoint()
+    where: dict[str, Any] = {"endpoint": server} if server else {}
     return S3Store(
         address.place,
         prefix=address.prefix or None,
         disable_bulk_delete=True,  # not every server knows it, and we delete one by one
         credential_provider=_credentials(),
-        **connection_options(endpoint, max_retries),
+        **connection_options(server, max_retries),
         **where,
     )
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tradewind.datasets.copies import budget as budget_module
 from tradewind.datasets.copies.budget import EgressBudget
-from tradewind.errors import QuotaError, SpecError, StorageError
+from tradewind.errors import ConflictError, QuotaError, SpecError, StorageError
 from tradewind.storage import Store, open_store
 from tradewind.storage.transfer.tariffs import NUSD
 
@@ -183,6 +183,28 @@ def test_account_that_cannot_be_reached_stops_nobody_who_saw_no_limit_and_all_ot
 def test_pickled_budget_is_the_same_account(store: Store) -> None:
     copy = pickle.loads(pickle.dumps(limited(store, 1.0)))
     assert spend_all(copy, 10 * CENT) == 10
+
+
+def test_foreign_object_beside_the_account_stops_nobody(store: Store) -> None:
+    budget = limited(store, 1.0)
+    for name in ("README.txt", "000000000009.json.bak", "inner/000000000009.json"):
+        store.put(f"ledger/egress/{name}", b"what is this folder?")
+    assert spend_all(budget, 10 * CENT) == 10
+
+
+def test_writer_that_always_loses_gives_up_and_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = limited(store, 1.0)
+    monkeypatch.setattr("tradewind.storage.log.ATTEMPTS", 3)
+    monkeypatch.setattr("tradewind.storage.log.LONGEST_PAUSE_S", 0.0)
+    create = type(store).create
+
+    def always_late(self: Store, key: str, data: bytes) -> None:
+        create(self, key, data.replace(b'"writer": "', b'"writer": "faster-'))
+        create(self, key, data)
+
+    monkeypatch.setattr(type(store), "create", always_late)
+    with pytest.raises(ConflictError, match="3 other writers were faster"):
+        budget.hold(CENT, what="a read")
 
 
 @settings(max_examples=40)

@@ -21,10 +21,12 @@ from tradewind.datasets.copies import replicas as replicas_module
 from tradewind.datasets.copies.budget import EgressBudget
 from tradewind.datasets.copies.replicas import Replicas, Source
 from tradewind.errors import (
+    ArchivedError,
     AuthError,
     CapacityError,
     IntegrityError,
     QuotaError,
+    SpecError,
     StorageError,
     TradewindError,
 )
@@ -202,6 +204,35 @@ class TestFailOver:
         assert caught.value.hint == "wait"
         assert type(pickle.loads(pickle.dumps(caught.value))) is StorageError
 
+    def test_file_that_is_archived_in_every_copy_says_how_to_bring_it_back(self, tmp_path: Path) -> None:
+        harbours, file, sources = fleet(NEAR, FAR)
+        for one in harbours:
+            one.fails = ArchivedError("in an archive")
+        origin = Replicas(sources)
+        for read in (
+            lambda: origin.download(file, tmp_path / "target", what="dataset tides@1"),
+            lambda: origin.get_ranges(file, [(0, 4)], check=lambda _: True, what="dataset tides@1"),
+        ):
+            with pytest.raises(ArchivedError, match="none of 2 copies gave") as caught:
+                read()
+            assert caught.value.hint == "bring it back first: tw datasets restore tides@1"
+
+    @pytest.mark.parametrize("other", [IntegrityError("lost"), SpecError("no such bucket")], ids=str)
+    def test_what_is_only_archived_is_not_lost(self, tmp_path: Path, other: TradewindError) -> None:
+        harbours, file, sources = fleet(NEAR, FAR)
+        harbours[0].fails, harbours[1].fails = ArchivedError("in an archive"), other
+        with pytest.raises(ArchivedError):
+            download(Replicas(sources), file, tmp_path)
+
+    def test_copy_with_an_archived_file_goes_on_to_be_asked_first_for_others(self, tmp_path: Path) -> None:
+        harbours, file, sources = fleet(NEAR, FAR)
+        harbours[0].fails = ArchivedError("in an archive")
+        origin = Replicas(sources)
+        download(origin, file, tmp_path)
+        harbours[0].fails = None
+        download(origin, file, tmp_path)
+        assert asked(harbours) == [2, 1]
+
     def test_when_all_are_damaged_the_error_says_so(self, tmp_path: Path) -> None:
         harbours, file, sources = fleet(NEAR, FAR)
         for one in harbours:
@@ -309,7 +340,8 @@ class TestHedge:
         assert asked(harbours) == [1, 1]
         assert moved(origin) == {"cloud": file.num_bytes}
         gate.set()
-        wait_for(lambda: moved(origin).get("region") == 1000)  # the first piece that came; then it has ended
+        join_readers()
+        assert moved(origin)["region"] == 1000, "the first piece that came; then it has ended"
         assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
     def test_target_is_the_same_file_whoever_wins(self, tmp_path: Path) -> None:
@@ -323,7 +355,7 @@ class TestHedge:
         Replicas(sources).download(file, target, what="it")
         assert (target.stat().st_ino, content(target.read_bytes())) == (before, file.sha256)
         gate.set()
-        time.sleep(0.05)
+        join_readers()
         assert content(target.read_bytes()) == file.sha256, "the one that was overtaken wrote on"
 
     def test_overtaken_copy_never_writes_into_the_target(self, tmp_path: Path) -> None:
@@ -334,24 +366,35 @@ class TestHedge:
         origin = Replicas(sources)
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: download(origin, file, tmp_path), range(60)))
-        wait_for(lambda: not list(tmp_path.glob("*.part")))
+        join_readers()
+        assert not list(tmp_path.glob("*.part"))
         assert all(content(path.read_bytes()) == file.sha256 for path in tmp_path.iterdir())
 
     def test_copy_that_had_not_even_begun_does_not_empty_the_target_later(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """Who has won waits for it: nobody is told that the file is whole while it may still be emptied."""
         harbours, file, sources = fleet(NEAR, FAR)
+        gate, company_is_done = threading.Event(), threading.Event()
 
         def late(store: Any, *args: Any, **named: Any) -> None:
-            if store.source.store is harbours[0]:
-                time.sleep(0.3)
+            is_late = store.source.store is harbours[0]
+            assert not is_late or gate.wait(20)
             write_verified(store, *args, **named)
+            if not is_late:
+                company_is_done.set()
 
         monkeypatch.setattr(replicas_module, "write_verified", late)
         target = tmp_path / "target"
-        Replicas(sources).download(file, target, what="it")
-        assert asked(harbours)[1] == 1
-        time.sleep(0.4)
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(Replicas(sources).download, file, target, what="it")
+            assert company_is_done.wait(20)
+            with pytest.raises(TimeoutError):
+                reading.result(0.1)
+            gate.set()
+            reading.result(20)
+            assert content(target.read_bytes()) == file.sha256
+        join_readers()
         assert content(target.read_bytes()) == file.sha256
 
     def test_interrupted_read_writes_nothing_any_more(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,9 +413,36 @@ class TestHedge:
             origin.download(file, target, what="it")
         target.write_bytes(b"of the next read")
         gate.set()
-        wait_for(lambda: moved(origin) != {})
-        time.sleep(0.05)
+        join_readers()
+        assert moved(origin) != {}
         assert target.read_bytes() == b"of the next read"
+
+    def test_cache_that_makes_room_leaves_the_file_of_the_company_alone(self, tmp_path: Path) -> None:
+        harbours, file, sources = fleet(NEAR, FAR)
+        gate, left = threading.Event(), list[Path]()
+        harbours[0].wait = gate.wait  # type: ignore[assignment]
+
+        def make_room() -> None:
+            Cache(tmp_path, 0)._make_room(10**9)
+            left.extend(tmp_path.glob("??/*.part"))
+
+        harbours[1].wait = make_room
+        with Cache(tmp_path, 10**9).open(Replicas(sources), file, what="it") as found:
+            assert content(found.path.read_bytes()) == file.sha256
+        assert len(left) == 2
+        gate.set()
+        join_readers()
+        assert list(tmp_path.glob("??/*.part")) == []
+
+    def test_file_of_the_company_goes_with_a_process_that_was_killed(self, tmp_path: Path) -> None:
+        (tmp_path / "ab").mkdir()
+        path, locked = replicas_module._open_beside(tmp_path / "ab" / "target")
+        room = Cache(tmp_path, 0)
+        room._make_room(10**9)
+        assert path.exists()
+        os.close(locked)
+        room._make_room(10**9)
+        assert not path.exists()
 
     def test_large_file_that_keeps_coming_needs_no_company(self, tmp_path: Path) -> None:
         harbours, file, sources = fleet(NEAR, FAR, data=os.urandom(20_000))
@@ -490,6 +560,14 @@ def test_many_threads_read_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: download(origin, file, tmp_path), range(100)))
     assert sum(moved(origin).values()) >= 100 * file.num_bytes
+
+
+def join_readers() -> None:
+    """Wait until every attempt has ended, those that were overtaken too."""
+    for thread in threading.enumerate():
+        if thread.name == "tradewind-read":
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def wait_for(holds: Callable[[], bool], seconds: float = 20) -> None:

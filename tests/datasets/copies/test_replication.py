@@ -15,7 +15,7 @@ import pytest
 from tests.samples import dataset_spec, write_text
 from tradewind.datasets import Dataset, Datasets
 from tradewind.datasets.copies.budget import EgressBudget
-from tradewind.datasets.copies.catalog import copies_of
+from tradewind.datasets.copies.catalog import copies_of, record_copy
 from tradewind.datasets.copies.replicas import Replicas
 from tradewind.datasets.copies.replication import drop_copy, replicate
 from tradewind.errors import IntegrityError, NotFoundError, QuotaError, SpecError, StorageError
@@ -95,6 +95,29 @@ def test_copy_that_is_there_is_not_sent_again(dataset: Dataset, tmp_path: Path) 
     assert len(copies_of(dataset.store, "tides")) == 1
 
 
+def test_copy_made_again_without_a_place_stays_where_it_was(dataset: Dataset, tmp_path: Path) -> None:
+    target = folder(tmp_path, "copy")
+    copy_to(dataset, (target, ABROAD))
+    (again,) = replicate(dataset, [(target, None)], meter=TransferMeter())
+    assert str(again.place) == ABROAD
+    target.delete(files_of(dataset)[0].key)
+    meter = TransferMeter()
+    replicate(dataset, [(target, None)], meter=meter)
+    assert [item.boundary for item in meter.total()] == ["unknown"], "it was priced as if it were somewhere else"
+    assert [str(copy.place) for copy in copies_of(dataset.store, "tides")] == [ABROAD]
+    (moved_there,) = replicate(dataset, [(target, Place.parse(AWAY))], meter=meter)
+    assert str(moved_there.place) == AWAY
+
+
+def test_copy_that_cannot_be_opened_does_not_keep_others_from_being_made(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_copy(dataset.store, "tides", "nowhere://one", place=Place.parse(AWAY), version=1)
+    copy_to(dataset, (folder(tmp_path, "copy"), ABROAD))
+    assert len(copies_of(dataset.store, "tides")) == 2
+    assert "the copy of tides at nowhere://one is not read" in capsys.readouterr().err
+
+
 def test_what_is_lost_or_cut_is_sent_again(dataset: Dataset, tmp_path: Path) -> None:
     target = folder(tmp_path, "copy")
     copy_to(dataset, (target, ABROAD))
@@ -171,7 +194,7 @@ class TestMoney:
     def far(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
         store = FarFolder(dataset.store)
         monkeypatch.setattr(
-            "tradewind.datasets.copies.replication.place_of",
+            "tradewind.datasets.copies.catalog.place_of",
             lambda one: Place.parse(HOME) if one.url == dataset.store.url else LOCAL,
         )
         monkeypatch.setenv("TRADEWIND_PLACE", f"{ABROAD}/us-east1-b")
@@ -190,7 +213,7 @@ class TestMoney:
         copy_to(far, (one, ABROAD))
         monkeypatch.setenv("TRADEWIND_CACHE", str(own_cache) + "-of-another-machine")
         monkeypatch.setattr("tradewind.datasets.copies.replicas.FIRST_PATIENCE_S", 0.0)  # no other is asked even so
-        monkeypatch.setattr("tradewind.datasets.copies.replication.open_store", lambda url: FarFolder(open_store(url)))
+        monkeypatch.setattr("tradewind.datasets.copies.catalog.open_store", lambda url: FarFolder(open_store(url)))
         meter = copy_to(far, (two, ABROAD))
         size = num_bytes(far)
         assert moved(meter) == {(one.url, "region"): size, (two.url, "region"): size}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
-from tradewind.errors import ArchivedError, AuthError, NotFoundError, SpecError, StorageError
+from tradewind.errors import ArchivedError, AuthError, ConflictError, NotFoundError, SpecError, StorageError
 from tradewind.storage import Store, open_store
 from tradewind.storage.classes.az import _told
+from tradewind.storage.classes.gs import GcsClasses
 from tradewind.storage.classes.table import (
     CLASS_STORES,
     TIERS,
@@ -25,6 +27,8 @@ from tradewind.storage.classes.table import (
     price_note,
     tier_of,
 )
+from tradewind.storage.patience import TRIES
+from tradewind.testing.faults import PASSING, Fault, FaultProxy, start_faults
 from tradewind.testing.gcs import start_gcs
 from tradewind.testing.rgw import rgw_available, start_rgw
 from tradewind.testing.servers import azurite_available, azurite_hint, start_azurite
@@ -215,6 +219,56 @@ class TestEachCloud:
 
     def test_is_what_the_protocol_says(self, store: Store) -> None:
         assert isinstance(class_store(store), ClassStore)
+
+
+class TestGoogleOnABadDay:
+    @pytest.fixture
+    def proxy(self, gcs_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+        with start_faults(os.environ["STORAGE_EMULATOR_HOST"]) as proxy:
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.endpoint)
+            monkeypatch.setattr("tradewind.storage.patience.FIRST_PAUSE_S", 0.001)
+            yield proxy
+
+    @pytest.fixture
+    def store(self, proxy: FaultProxy) -> Store:
+        store = open_store(f"gs://harbour/{uuid.uuid4().hex}")
+        store.put("a/1", b"log")
+        return store
+
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    @pytest.mark.parametrize("fault", PASSING)
+    def test_object_is_moved_through_every_passing_fault(
+        self, proxy: FaultProxy, store: Store, fault: Fault, method: str
+    ) -> None:
+        proxy.inject(fault, times=2, when=lambda asked, _: asked == method)
+        there = class_store(store)
+        there.move("a/1", "NEARLINE", tier="warm")
+        assert [(one.key, one.name) for one in there.list("a")] == [("a/1", "NEARLINE")]
+        assert store.get("a/1") == b"log"
+        assert proxy.seen[fault]
+
+    @pytest.mark.parametrize("fault", ["503", "429", "reset", "truncated"])
+    def test_fault_that_does_not_pass_is_a_storage_error(self, proxy: FaultProxy, store: Store, fault: Fault) -> None:
+        before = len(proxy.requests)
+        proxy.inject(fault, times=100)
+        with pytest.raises(StorageError, match=r"gs://harbour/.* \(GET\) failed"):
+            class_store(store).move("a/1", "NEARLINE", tier="warm")
+        assert len(proxy.requests) - before == TRIES
+
+    def test_object_that_another_writer_has_replaced_is_a_conflict(
+        self, proxy: FaultProxy, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        there = GcsClasses(store.url)
+        rewrite = there._rewrite
+
+        def late(*words: Any) -> None:
+            store.put("a/1", b"another")
+            rewrite(*words)
+
+        monkeypatch.setattr(there, "_rewrite", late)
+        with pytest.raises(ConflictError, match="was changed meanwhile"):
+            there.move("a/1", "NEARLINE", tier="warm")
+        assert [(one.key, one.name) for one in there.list("a")] == [("a/1", "STANDARD")]
 
 
 @pytest.mark.skipif(not rgw_available(), reason="needs Ceph RGW")

@@ -42,9 +42,13 @@ def test_bucket_of_amazon_is_in_the_region_of_the_environment(no_aws: pytest.Mon
     assert place_of(bucket) == UNKNOWN
     no_aws.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     assert place_of(bucket) == Place(cloud="aws", region="eu-west-1")
+    no_aws.setenv("AWS_ENDPOINT_URL", "https://s3.eu-west-1.amazonaws.com")
+    assert place_of(bucket) == Place(cloud="aws", region="eu-west-1")
 
 
-def test_bucket_of_another_server_is_not_guessed(no_aws: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("server", ["http://ceph.harbour", "https://amazonaws.com.example.org", "ceph.harbour"])
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_bucket_of_another_server_is_not_guessed(no_aws: pytest.MonkeyPatch, name: str, server: str) -> None:
     no_aws.setenv("AWS_REGION", "eu-west-1")
-    no_aws.setenv("AWS_ENDPOINT_URL", "http://ceph.harbour")
+    no_aws.setenv(name, server)
     assert place_of(open_store("s3://bucket/prefix")) == UNKNOWN

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import atexit
 import os
-import random
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tradewind.errors import ConflictError, QuotaError, SpecError, StorageError, TradewindError
+from tradewind.errors import QuotaError, SpecError, StorageError, TradewindError
 from tradewind.records import EgressChange
 from tradewind.storage import RecordLog, Store
-from tradewind.storage.probe import require_exclusive_create
 from tradewind.storage.transfer.tariffs import NUSD
 from tradewind.units import format_usd
 
@@ -29,7 +26,6 @@ BLOCKS = 64
 """A process takes at most this part of the limit at once, unless one request costs more."""
 FIRST_REQUESTS = 8
 """Its first block is for so many requests, and each further one is twice as large: who reads little takes little."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 2.0
 LOOK_AGAIN_S = 60.0
 """How long a process that saw no limit may take to notice one."""
 
@@ -42,11 +38,9 @@ class EgressBudget:
 
     def account(self) -> EgressChange | None:
         """Limit and what was taken, as of now, or None when no limit was ever set."""
-        wallet = self._wallet
-        last = _key(wallet.newest) if wallet.newest else None
-        names = [item.key.rpartition("/")[2] for item in self.store.list(FOLDER, after=last)]
-        wallet.newest = max([wallet.newest, *(int(name.removesuffix(".json")) for name in names)])
-        return self._log.read(wallet.newest) if wallet.newest else None
+        wallet, log = self._wallet, self._log
+        wallet.newest = max([wallet.newest, *log.numbers(after=wallet.newest)])
+        return log.read(wallet.newest) if wallet.newest else None
 
     def set_limit(self, usd: float) -> EgressChange:
         """Let so many dollars be spent in all, counted from when a limit was first set. Raises SpecError."""
@@ -84,21 +78,13 @@ class EgressBudget:
 
     def _append(self, step: Callable[[EgressChange | None], _Step]) -> EgressChange:
         """Write the next state of the account on top of the one that it was made from, however many others do so."""
-        require_exclusive_create(self.store)
-        writer, pause_s = uuid.uuid4().hex, FIRST_PAUSE_S
-        while True:
-            before = self.account()
-            record = _after(before, step(before), writer)
-            key, data = _key(record.change), record.to_json()
-            try:
-                self.store.create(key, data)
-                return record
-            except ConflictError:
-                # A retried request may find its own first try.
-                if self.store.get(key) == data:
-                    return record
-            time.sleep(random.uniform(0, pause_s))
-            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+        log = self._log
+
+        def make(change: int, writer: str) -> EgressChange:
+            before = log.read(change - 1) if change > 1 else None
+            return _after(before, step(before), change, writer)
+
+        return log.append(make, after=self._wallet.newest)
 
     @property
     def _log(self) -> RecordLog[EgressChange]:
@@ -116,20 +102,16 @@ class _Step:
     limit: int | None = None
 
 
-def _after(before: EgressChange | None, step: _Step, writer: str) -> EgressChange:
+def _after(before: EgressChange | None, step: _Step, change: int, writer: str) -> EgressChange:
     limit = before.limit_nusd if before else 0
     return EgressChange(
-        change=before.change + 1 if before else 1,
+        change=change,
         writer=writer,
         limit_nusd=limit if step.limit is None else step.limit,
         reserved_nusd=(before.reserved_nusd if before else 0) + step.by,
         by_nusd=step.by,
         machine=socket.gethostname(),
     )
-
-
-def _key(number: int) -> str:
-    return f"{FOLDER}/{number:012d}.json"
 
 
 class Hold:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from tradewind import progress
 from tradewind.datasets.copies.budget import EgressBudget
 from tradewind.datasets.copies.replicas import Replicas, Source
@@ -10,40 +12,51 @@ from tradewind.errors import NotFoundError, TradewindError, did_you_mean
 from tradewind.records import DatasetCopy, Place
 from tradewind.storage import RecordLog, Store, open_store
 from tradewind.storage.origin import Origin, StoreOrigin
+from tradewind.storage.transfer.meter import TransferMeter
 from tradewind.storage.transfer.place import place_of
 from tradewind.storage.transfer.tariffs import tariff
 
 
 def copies_of(store: Store, name: str) -> list[DatasetCopy]:
     """The copies that are read, in the order in which they were first made."""
-    newest = {copy.url: copy for copy in copy_log(store, name).all()}
-    return [copy for copy in newest.values() if copy.state == "present"]
+    return _present(copy_log(store, name).all())
+
+
+def sources_of(store: Store, name: str, version: int) -> tuple[Source, ...]:
+    """The stores that hold a version, home first. A copy that cannot be opened is named and left out."""
+    copies = [copy for copy in copies_of(store, name) if version in copy.versions]
+    return (_home(store), *(source for copy in copies if (source := _source(copy))))
 
 
 def open_origin(store: Store, name: str, version: int) -> Origin:
     """Where the files of a version are read from. A folder of this machine without copies needs nothing around it."""
-    copies = [copy for copy in copies_of(store, name) if version in copy.versions]
-    home = Source(store, place_of(store))
-    others = [source for copy in copies if (source := _source(copy))]
-    if not others and _is_free(home.place):
-        return StoreOrigin(store)
-    return Replicas((home, *others), budget=EgressBudget(store))
+    return _origin(store, sources_of(store, name, version))
+
+
+def open_home(store: Store, *, meter: TransferMeter) -> Origin:
+    """The store of a workspace alone. The meter counts what is read, except from a folder of this machine."""
+    return _origin(store, (_home(store),), meter=meter)
 
 
 def record_copy(
     store: Store, name: str, url: str, *, place: Place | None = None, version: int | None = None
 ) -> DatasetCopy:
-    """Write down that a store holds one more version, or with no version that it is not to be read any more."""
+    """Write down that a store holds one more version, or with no version that it is not to be read any more.
+
+    Without a place, a copy stays where it was known to be.
+    """
     log = copy_log(store, name)
-    found = _newest(log, url)
+    known = list(log.all())
+    found = _newest(known, url)
     if version is None and found is None:
-        known = did_you_mean(url, [copy.url for copy in copies_of(store, name)])
-        raise NotFoundError(f"{name} has no copy at {url}{known}")
-    if found and version is not None and version in found.versions and found.place == place:
+        near = did_you_mean(url, [copy.url for copy in _present(known)])
+        raise NotFoundError(f"{name} has no copy at {url}{near}")
+    if found and version is not None and version in found.versions and place in (None, found.place):
         return found
 
     def make(number: int, writer: str) -> DatasetCopy:
-        before = _newest(log, url)
+        known.extend(log.read(missed) for missed in range(_last(known) + 1, number))
+        before = _newest(known, url)
         held = {*(before.versions if before else ()), version} if version is not None else set()
         return DatasetCopy(
             name=name,
@@ -56,16 +69,34 @@ def record_copy(
             parents=(f"dataset:{name}@{version}",) if version else (),
         )
 
-    return log.append(make)
+    return log.append(make, after=_last(known))
 
 
 def copy_log(store: Store, name: str) -> RecordLog[DatasetCopy]:
     return RecordLog(store, f"{FOLDER}/{name}/copies", DatasetCopy)
 
 
-def _newest(log: RecordLog[DatasetCopy], url: str) -> DatasetCopy | None:
-    found = [copy for copy in log.all() if copy.url == url]
-    return found[-1] if found and found[-1].state == "present" else None
+def _present(copies: Iterable[DatasetCopy]) -> list[DatasetCopy]:
+    newest = {copy.url: copy for copy in copies}
+    return [copy for copy in newest.values() if copy.state == "present"]
+
+
+def _newest(copies: Iterable[DatasetCopy], url: str) -> DatasetCopy | None:
+    return next((copy for copy in _present(copies) if copy.url == url), None)
+
+
+def _last(copies: Sequence[DatasetCopy]) -> int:
+    return copies[-1].change if copies else 0
+
+
+def _home(store: Store) -> Source:
+    return Source(store, place_of(store))
+
+
+def _origin(store: Store, sources: Sequence[Source], *, meter: TransferMeter | None = None) -> Origin:
+    if len(sources) == 1 and _is_free(sources[0].place):
+        return StoreOrigin(store)
+    return Replicas(sources, budget=EgressBudget(store), meter=meter)
 
 
 def _source(copy: DatasetCopy) -> Source | None:

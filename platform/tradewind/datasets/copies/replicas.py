@@ -8,7 +8,9 @@ the loser's too, and no request is sent that the egress budget does not cover.
 
 from __future__ import annotations
 
+import fcntl
 import math
+import os
 import queue
 import shutil
 import threading
@@ -26,15 +28,16 @@ from tradewind.errors import (
     ArchivedError,
     AuthError,
     CapacityError,
+    ConflictError,
     IntegrityError,
-    NotFoundError,
     QuotaError,
+    SpecError,
     StorageError,
     TradewindError,
 )
 from tradewind.records import Place, StoredFile
 from tradewind.storage import Store
-from tradewind.storage.integrity import altered, archived, check_file, missing, unwritable, write_verified
+from tradewind.storage.integrity import altered, check_file, owned, unwritable, write_verified
 from tradewind.storage.origin import Check
 from tradewind.storage.transfer.meter import TransferMeter, spanned
 from tradewind.storage.transfer.place import this_place
@@ -47,6 +50,15 @@ FAR = 3
 UNFINISHED = ".part"
 NOWHERE = Path()
 AT_ONCE = 2
+SOONEST_FIRST: tuple[type[TradewindError], ...] = (
+    StorageError,
+    ConflictError,
+    QuotaError,
+    AuthError,
+    ArchivedError,
+    SpecError,
+)
+"""What an error of several copies is: what may pass by itself, then what a person can change, then that all is lost."""
 FIRST_PATIENCE_S = 5.0
 """Until enough was measured, a copy from which nothing has come for so long is not waited for alone."""
 
@@ -96,7 +108,10 @@ class Replicas:
 
         winner = self._read(run, file, file.num_bytes, what, target=target)
         if winner.is_beside:
-            _move(winner.target, target)
+            try:
+                _copy(winner.target, target)
+            finally:
+                winner.discard()
 
     def get_ranges(
         self, file: StoredFile, ranges: Sequence[tuple[int, int]], *, check: Check, what: str
@@ -104,12 +119,8 @@ class Replicas:
         num_bytes = spanned(ranges)
 
         def run(attempt: _Attempt[list[bytes]]) -> list[bytes]:
-            try:
+            with owned(file, what=what):
                 parts = attempt.source.store.get_ranges(file.key, ranges)
-            except NotFoundError as exc:
-                raise missing(file, what=what) from exc
-            except ArchivedError as exc:
-                raise archived(file, what=what) from exc
             attempt.count(num_bytes)
             if not check(parts):
                 raise altered(file, "has bytes that do not match their checksums", what=what)
@@ -153,9 +164,8 @@ class Replicas:
             if waiting and (not running or (is_due and len(running) < AT_ONCE)):
                 index = waiting.popleft()
                 is_beside = bool(running) and target != NOWHERE
-                own = _beside(target) if is_beside else target
                 price = self._tariff(index, here)
-                attempt = _Attempt(self.sources[index], price, index, num_bytes, own, is_beside, run, self.meter)
+                attempt = _Attempt(self.sources[index], price, index, num_bytes, target, is_beside, run, self.meter)
                 try:
                     hold = self._hold(attempt, what)
                 except TradewindError as exc:  # too little left, or the account cannot be reached
@@ -177,7 +187,8 @@ class Replicas:
                 return done
             if not isinstance(done.error, TradewindError) or isinstance(done.error, CapacityError):
                 raise done.error
-            self._health[done.index].failed()
+            if not isinstance(done.error, ArchivedError):  # says nothing about its other files
+                self._health[done.index].failed()
             failures[done.index] = done.error
             is_due = True
         raise self._no_copy(file, failures, what)
@@ -216,7 +227,7 @@ class Replicas:
         if len(failures) == 1:
             return next(iter(failures.values()))
         kinds = [type(error) for error in failures.values()]
-        kind = next((kind for kind in (StorageError, QuotaError, AuthError) if kind in kinds), IntegrityError)
+        kind = next((kind for kind in SOONEST_FIRST if kind in kinds), IntegrityError)
         causes = "; ".join(f"{self.sources[index]}: {error.message}" for index, error in failures.items())
         hints = (error.hint for error in failures.values() if error.hint and isinstance(error, kind))
         return kind(f"{what}: none of {len(failures)} copies gave {file.key}: {causes}", hint=next(hints, None))
@@ -236,7 +247,7 @@ class _Attempt(Generic[T]):
     num_bytes: int
     target: Path
     is_beside: bool
-    """Whether the target is a file of its own, beside the one that is wanted."""
+    """Whether it writes a file of its own, beside the one that is wanted; that is the target once it has begun."""
     run: Callable[[_Attempt[T]], T]
     meter: TransferMeter
     received: int = 0
@@ -250,6 +261,8 @@ class _Attempt(Generic[T]):
     _streams: threading.Event = field(default_factory=threading.Event)
     _writes: threading.Lock = field(default_factory=threading.Lock)
     _is_cancelled: bool = False
+    _locked: int = -1
+    """The open file of its own."""
 
     @property
     def so_far_s(self) -> float:
@@ -294,9 +307,12 @@ class _Attempt(Generic[T]):
             self.discard()
 
     def discard(self) -> None:
-        """Remove a file of its own."""
-        if self.is_beside:
+        """Remove the file of its own."""
+        locked, self._locked = self._locked, -1
+        if locked >= 0:
             self.target.unlink(missing_ok=True)
+            fcntl.flock(locked, fcntl.LOCK_UN)  # closing alone leaves the lock with a child that was forked meanwhile
+            os.close(locked)
 
     def _gated(self, key: str) -> Generator[bytes]:
         self._streams.set()
@@ -309,6 +325,8 @@ class _Attempt(Generic[T]):
 
     def _work(self) -> None:
         try:
+            if self.is_beside:
+                self.target, self._locked = _open_beside(self.target)
             self.value.append(self.run(self))
         except BaseException as exc:  # noqa: BLE001 - whoever waits for it raises it
             self.error = exc
@@ -316,7 +334,8 @@ class _Attempt(Generic[T]):
         if self._pieces is not None:
             self._pieces.close()
         if self.error is not None:
-            self.discard()
+            with self._writes:
+                self.discard()
         self._streams.set()
 
 
@@ -332,15 +351,23 @@ def _is_whole(path: Path, file: StoredFile) -> bool:
     return True
 
 
-def _beside(target: Path) -> Path:
-    return target.with_name(f"{target.name}.{uuid.uuid4().hex}{UNFINISHED}")
+def _open_beside(target: Path) -> tuple[Path, int]:
+    """A new file with a lock on it: a cache that it lies in removes it only when this process is gone."""
+    while True:
+        path = target.with_name(f"{target.name}.{uuid.uuid4().hex}{UNFINISHED}")
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        except OSError as exc:
+            raise unwritable(path, exc) from exc
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)  # it was removed before it was locked
 
 
-def _move(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> None:
     """Into the file that is there, because whoever else waits for it has it open."""
     try:
         shutil.copyfile(source, target)
     except OSError as exc:
         raise unwritable(target, exc) from exc
-    finally:
-        source.unlink(missing_ok=True)

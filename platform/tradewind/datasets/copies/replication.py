@@ -17,8 +17,8 @@ from typing import TypeVar
 
 from tradewind import progress
 from tradewind.datasets.copies.budget import EgressBudget
-from tradewind.datasets.copies.catalog import copies_of, record_copy
-from tradewind.datasets.copies.replicas import Replicas, Source
+from tradewind.datasets.copies.catalog import copies_of, record_copy, sources_of
+from tradewind.datasets.copies.replicas import Replicas
 from tradewind.datasets.dataset import Dataset
 from tradewind.datasets.retention import version_log
 from tradewind.datasets.shards import FOLDER, data_prefix
@@ -26,6 +26,7 @@ from tradewind.errors import ConflictError, NotFoundError, SpecError, StorageErr
 from tradewind.records import DatasetCopy, Place, StoredFile
 from tradewind.storage import Store, open_store
 from tradewind.storage.cache import default_cache
+from tradewind.storage.removal import delete_all
 from tradewind.storage.transfer.meter import TransferMeter
 from tradewind.storage.transfer.place import place_of, this_place
 from tradewind.storage.transfer.tariffs import tariff
@@ -37,18 +38,20 @@ AT_ONCE = 8
 
 
 def replicate(
-    dataset: Dataset, targets: Sequence[tuple[Store, Place]], *, meter: TransferMeter, at_once: int = AT_ONCE
+    dataset: Dataset, targets: Sequence[tuple[Store, Place | None]], *, meter: TransferMeter, at_once: int = AT_ONCE
 ) -> list[DatasetCopy]:
     """Make or complete copies of a version. Raises SpecError for a store that holds another dataset of that name.
 
-    Also raises QuotaError when the egress budget does not cover the rest; what was sent by then stays and counts.
+    A store without a place is where its copy is known to be, or where its URL says. Also raises QuotaError when the
+    egress budget does not cover the rest; what was sent by then stays and counts.
     """
     home, record = dataset.store, dataset.record
     budget = EgressBudget(home)
-    found = [_survey(dataset, store, place) for store, place in targets]
+    known = {copy.url: copy.place for copy in copies_of(home, record.name) if copy.place.cloud}
+    found = [_survey(dataset, store, place or known.get(store.url) or place_of(store)) for store, place in targets]
     if len({target.store.url for target in found}) < len(found):
         raise SpecError("a store is named twice", hint="name each once")
-    source = Replicas(_sources(dataset), budget=budget, prefer="cheap", meter=meter)
+    source = Replicas(sources_of(home, record.name, record.version), budget=budget, prefer="cheap", meter=meter)
     sender = _Sender(dataset, source, found, budget, meter)
     sizes = [file.num_bytes for file in sender.todo()]
     try:
@@ -75,8 +78,7 @@ def drop_copy(store: Store, name: str, url: str, *, delete: bool = False) -> Dat
         _check_is_ours(store, copy, name)
     dropped = record_copy(store, name, copy.url)
     if delete:
-        for item in list(copy.list(f"{FOLDER}/{name}")):
-            copy.delete(item.key)
+        delete_all(copy, [item.key for item in copy.list(f"{FOLDER}/{name}")])
     return dropped
 
 
@@ -91,20 +93,15 @@ def _check_is_ours(home: Store, store: Store, name: str) -> None:
     """Every version that a store has must be one of ours, byte by byte. Raises SpecError."""
     if store.url == home.url:
         raise SpecError(f"{store.url} is where {name} is at home", hint="name another store")
-    for number in version_log(store, name).numbers():
-        key = _manifest_key(name, number)
+    versions = version_log(store, name)
+    for number in versions.numbers():
+        key = versions.key(number)
         try:
             is_ours = home.get(key) == store.get(key)
         except NotFoundError:
             is_ours = False
         if not is_ours:
             raise SpecError(f"{store.url} holds another dataset {name}", hint="name another bucket or prefix")
-
-
-def _sources(dataset: Dataset) -> list[Source]:
-    home, record = dataset.store, dataset.record
-    copies = [copy for copy in copies_of(home, record.name) if record.version in copy.versions]
-    return [Source(home, place_of(home)), *(Source(open_store(copy.url), copy.place) for copy in copies)]
 
 
 @dataclass(frozen=True)
@@ -177,14 +174,10 @@ def _in_parallel(work: Callable[[T], T], items: Iterable[T], at_once: int) -> It
 
 
 def _send_manifest(dataset: Dataset, store: Store) -> None:
-    key = _manifest_key(dataset.record.name, dataset.record.version)
+    key = version_log(store, dataset.record.name).key(dataset.record.version)
     manifest = dataset.store.get(key)
     try:
         store.create(key, manifest)
     except ConflictError:
         if store.get(key) != manifest:
             raise
-
-
-def _manifest_key(name: str, version: int) -> str:
-    return f"{FOLDER}/{name}/versions/{version:012d}.json"

@@ -112,7 +112,7 @@ class OnRay:
             except ray.exceptions.OutOfMemoryError as exc:
                 raise CapacityError("the tasks of the Ray job need more memory than there is") from exc
             except ray.exceptions.RayError as exc:
-                first = str(exc).strip().splitlines()[0]
+                first = str(exc).strip().partition("\n")[0] or type(exc).__name__
                 raise RunError(f"the Ray job failed: {first}", hint="the same command goes on where it was") from exc
 
 

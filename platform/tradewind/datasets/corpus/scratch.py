@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from tradewind.errors import ConflictError, NotFoundError
 from tradewind.storage import Store
+from tradewind.storage.removal import delete_all
 
 READERS = 16
 ABANDONED_AFTER = timedelta(days=30)
@@ -63,18 +64,13 @@ class Scratch:
 
     def clear(self) -> None:
         """Remove everything. What another run of the same build still wants, it will miss."""
-        self._delete([item.key for item in self.store.list(self.prefix)])
+        delete_all(self.store, [item.key for item in self.store.list(self.prefix)])
 
     def clear_abandoned(self) -> None:
         """Remove what builds beside this one have left behind long ago."""
         edge = datetime.now(UTC) - ABANDONED_AFTER
         beside = self.store.list(self.prefix.rpartition("/")[0])
-        self._delete([item.key for item in beside if item.modified_at and item.modified_at < edge])
-
-    def _delete(self, keys: Sequence[str]) -> None:
-        with ThreadPoolExecutor(READERS) as pool:
-            for _ in pool.map(self.store.delete, keys):
-                pass
+        delete_all(self.store, [item.key for item in beside if item.modified_at and item.modified_at < edge])
 
     def _cleared(self) -> ConflictError:
         return ConflictError(

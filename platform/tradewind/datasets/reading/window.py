@@ -16,7 +16,7 @@ from tradewind.datasets import blocks
 from tradewind.datasets.blocks import Tokens
 from tradewind.datasets.reading.order import Indices
 from tradewind.datasets.reading.samples import Samples
-from tradewind.errors import IntegrityError, NotFoundError, StorageError
+from tradewind.errors import IntegrityError, StorageError
 from tradewind.records import Shard
 from tradewind.storage.cache import Cache, CachedFile
 from tradewind.storage.origin import Check
@@ -76,7 +76,7 @@ class Shards:
             checksums = dict(zip(places, each(self._checksums, places), strict=True))
             read = each(lambda place, row: self._row(place, row, checksums[place]), *zip(*asked, strict=True))
             return [np.stack([next(read) for _ in of_shard]) for of_shard in rows]
-        except (IntegrityError, NotFoundError, StorageError):
+        except (IntegrityError, StorageError):
             return None
 
     def stop(self) -> None:

@@ -9,9 +9,9 @@
     fee(i, d)   = sᵢ · max(B, mᵢ) · max(0, Dᵢ − d) / M
 
 with B the size in GB, s and r the prices of storage (a GB and month) and retrieval (a GB), D and m the least days and
-the least size that are billed (`storage/classes/class_prices.csv`, each row with its source), d the days in tier i so far, h
-the accesses a day (`heat`), H the horizon in days and M = 365/12 days. Leaving the fees and small objects aside, two
-tiers cost the same at
+the least size that are billed (`storage/classes/class_prices.csv`, each row with its source), d the days in tier i so
+far, h the accesses a day (`heat`), H the horizon in days and M = 365/12 days. Leaving the fees and small objects aside,
+two tiers cost the same at
 
     h* = (s₁ − s₂) / (M · (r₂ − r₁))          accesses a day: the break-even
 
@@ -130,7 +130,7 @@ class DaysPolicy:
 
 def expected_usd(situation: Situation, then: Tier, *, rate: float, days: float) -> float | None:
     """What an object is expected to cost in a tier over so many days, moving included. None with an unknown price."""
-    now, target = situation.classes[situation.tier], situation.classes[then]
+    target = situation.classes[then]
     stays = situation.tier == then
     reading = _read_usd(target, situation.num_bytes)
     parts = [
@@ -139,7 +139,6 @@ def expected_usd(situation: Situation, then: Tier, *, rate: float, days: float) 
         None if reading is None else rate * days * reading,
         fee_usd(target, situation.num_bytes, days + (situation.days_in_tier if stays else 0.0)),
     ]
-    assert now.cloud == target.cloud
     return _sum(parts)
 
 

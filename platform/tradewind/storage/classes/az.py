@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from tradewind.errors import ArchivedError, AuthError, NotFoundError, SpecError, StorageError
-from tradewind.storage.address import parse_address
-from tradewind.storage.az import ACCOUNT, HINT
+from tradewind.storage.az import HINT, locate
 from tradewind.storage.classes.table import MARK, RestoreState, StoredClass, Tier, missing_extra
 
 ONLINE = "Hot"
@@ -25,10 +24,8 @@ class AzureClasses:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        address = parse_address(url, what="container", hint=HINT, takes_user=True)
-        self._container = address.user or address.place
-        self._account = address.place.partition(".")[0] if address.user else os.environ.get(ACCOUNT, "")
-        self._prefix = f"{address.prefix}/" if address.prefix else ""
+        self._location = locate(url)
+        self._prefix = f"{self._location.prefix}/" if self._location.prefix else ""
 
     def list(self, prefix: str) -> Iterator[StoredClass]:
         with self._translated(prefix):
@@ -73,11 +70,9 @@ class AzureClasses:
             from azure.storage.blob import ContainerClient
         except ImportError as exc:
             raise missing_extra("azure-storage-blob", "azure") from exc
-        endpoint = os.environ.get("AZURE_STORAGE_ENDPOINT") or os.environ.get("AZURE_ENDPOINT")
-        if not (endpoint or self._account):
-            raise SpecError(f"{self.url} names no storage account", hint=f"set {ACCOUNT}")
-        server = endpoint or f"https://{self._account}.blob.core.windows.net"
-        return ContainerClient(server, self._container, credential=_credential(self._account))
+        there = self._location
+        server = there.endpoint or f"https://{there.account}.blob.core.windows.net"
+        return ContainerClient(server, there.container, credential=_credential(there.account))
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:

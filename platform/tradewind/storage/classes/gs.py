@@ -7,21 +7,23 @@ soft delete, and that is billed.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
-from tradewind.errors import AuthError, NotFoundError, SpecError, StorageError, TradewindError
+from tradewind.errors import AuthError, ConflictError, NotFoundError, SpecError, StorageError, TradewindError
 from tradewind.storage.address import parse_address
 from tradewind.storage.classes.table import MARK, RestoreState, StoredClass, Tier, missing_extra
-from tradewind.storage.gs import HINT, SCOPE
+from tradewind.storage.gs import HINT, SCOPE, emulator
+from tradewind.storage.patience import STALLED_S, with_patience
+from tradewind.storage.translation import PASSING
 
-TIMEOUT_S = 120.0
+SERVER = "https://storage.googleapis.com"
 
 
 class GcsClasses:
@@ -32,10 +34,9 @@ class GcsClasses:
         address = parse_address(url, hint=HINT)
         self._bucket = address.place
         self._prefix = f"{address.prefix}/" if address.prefix else ""
-        emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/")
-        self._token = _Token() if not emulator else None
-        server = emulator if "://" in emulator else f"http://{emulator}"
-        self._server = server if emulator else "https://storage.googleapis.com"
+        server = emulator()
+        self._token = None if server else _Token()
+        self._server = server or SERVER
 
     def list(self, prefix: str) -> Iterator[StoredClass]:
         page: dict[str, Any] = {"nextPageToken": ""}
@@ -60,14 +61,21 @@ class GcsClasses:
 
     def move(self, key: str, name: str, *, tier: Tier) -> None:
         place = self._object(key)
-        path = f"{place}/rewriteTo{place.removeprefix('/storage/v1')}"
         now = self._call("GET", place, {"fields": "metadata,generation"})
         body = {
             "storageClass": name,
             "metadata": {**now.get("metadata", {}), MARK: tier},
             "customTime": datetime.now(UTC).isoformat(),
         }
-        query = {"ifGenerationMatch": str(now["generation"])}
+        try:
+            self._rewrite(place, {"ifGenerationMatch": str(now["generation"])}, body)
+        except ConflictError:  # also where the answer to the rewrite was lost and it was asked for again
+            found = self._call("GET", place, {"fields": "metadata,storageClass"})
+            if (found.get("storageClass"), found.get("metadata", {}).get(MARK)) != (name, tier):
+                raise
+
+    def _rewrite(self, place: str, query: Mapping[str, str], body: Mapping[str, Any]) -> None:
+        path = f"{place}/rewriteTo{place.removeprefix('/storage/v1')}"
         answer: dict[str, Any] = {}
         while not answer.get("done"):
             token = answer.get("rewriteToken")
@@ -85,22 +93,44 @@ class GcsClasses:
     def _call(
         self, method: str, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        request = Request(  # noqa: S310 - the server is Google's or the emulator that the user named
-            f"{self._server}{path}?{urlencode(query)}",
-            data=json.dumps(body).encode() if body is not None else None,
-            headers={"Content-Type": "application/json", **(self._token.header() if self._token else {})},
-            method=method,
-        )
+        """The server's answer, asked for again while the failure is one that passes."""
         place = f"{self.url} ({method})"
+        url = f"{self._server}{path}?{urlencode(query)}"
+        data = json.dumps(body).encode() if body is not None else None
+
+        def ask() -> dict[str, Any]:
+            headers = {"Content-Type": "application/json", **(self._token.header() if self._token else {})}
+            return _answer(Request(url, data, headers, method=method))  # noqa: S310 - Google's or what the user named
+
         try:
-            with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-                found: dict[str, Any] = json.loads(answer.read() or b"{}")
-                return found
-        except HTTPError as exc:
-            with exc:
-                raise _told(place, exc.code, exc.read().decode(errors="replace")) from None
-        except (URLError, TimeoutError, ValueError) as exc:
+            return with_patience(ask, passes=_passes)
+        except _RefusedError as exc:
+            raise _told(place, exc.status, exc.answer) from None
+        except (OSError, HTTPException, ValueError) as exc:
             raise StorageError(f"{place} failed: {type(exc).__name__}", hint="check that it is reachable") from None
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, answer: str) -> None:
+        super().__init__(status)
+        self.status, self.answer = status, answer
+
+
+def _answer(request: Request) -> dict[str, Any]:
+    try:
+        with urlopen(request, timeout=STALLED_S) as answer:  # noqa: S310
+            found: dict[str, Any] = json.loads(answer.read() or b"{}")
+            return found
+    except HTTPError as exc:
+        with exc:
+            raise _RefusedError(exc.code, exc.read().decode(errors="replace")) from None
+
+
+def _passes(exc: BaseException) -> bool:
+    """An overloaded server, or an answer that did not come as a whole."""
+    if isinstance(exc, _RefusedError):
+        return exc.status in PASSING
+    return isinstance(exc, (OSError, HTTPException, ValueError))
 
 
 class _Token:
@@ -137,6 +167,8 @@ def _told(place: str, status: int, answer: str) -> TradewindError:
         return AuthError(f"{place} is refused: {message}", hint="check the credentials and their rights")
     if status == 404:
         return NotFoundError(f"{place} is not there: {message}")
+    if status == 412:
+        return ConflictError(f"{place} was changed meanwhile: {message}", hint="try again")
     if status in (400, 501):
         return SpecError(f"{place} is not possible: {message}", hint="this server has no storage classes")
     return StorageError(f"{place} failed: {message}", hint="try again")

@@ -7,17 +7,16 @@ requests, taxes and discounts. A price that has no source is None and stays unkn
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import Literal, Protocol, cast, get_args, runtime_checkable
-from urllib.parse import urlsplit
 
 from tradewind.errors import SpecError, did_you_mean
 from tradewind.plugins import Table
+from tradewind.storage import s3
 from tradewind.storage.store import Store
 
 Tier = Literal["hot", "warm", "cold", "archive"]
@@ -134,17 +133,23 @@ def class_store(store: Store) -> ClassStore:
     return open_classes(store.url)
 
 
-def missing_extra(library: str, extra: str) -> SpecError:
-    return SpecError(f"storage classes need {library}", hint=f"pip install 'tradewind[{extra}]'")
+class MissingExtraError(SpecError):
+    """The library of a cloud is not installed here."""
+
+
+def must_be_restored(cloud: Cloud) -> bool:
+    """Whether what is in this cloud's archive is read only after a restore."""
+    return classes(cloud)["archive"].restore_hours is not None
+
+
+def missing_extra(library: str, extra: str) -> MissingExtraError:
+    return MissingExtraError(f"storage classes need {library}", hint=f"pip install 'tradewind[{extra}]'")
 
 
 def price_note(cloud: Cloud) -> str | None:
     """A sentence where the prices are not those of the server that is used."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    host = urlsplit(endpoint).hostname or ""
-    if cloud != "s3" or not endpoint or host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
-        return None
-    return f"the prices are Amazon's, and the bucket is at {host}"
+    host = s3.other_host() if cloud == "s3" else None
+    return f"the prices are Amazon's, and the bucket is at {host}" if host else None
 
 
 def unknown_prices(some: Iterable[StorageClass]) -> list[str]:

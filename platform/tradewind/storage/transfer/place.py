@@ -7,6 +7,7 @@ from functools import cache
 
 from tradewind.errors import SpecError
 from tradewind.records import LOCAL, UNKNOWN, Place
+from tradewind.storage import s3
 from tradewind.storage.store import Store
 
 VARIABLE = "TRADEWIND_PLACE"
@@ -22,9 +23,8 @@ def place_of(store: Store) -> Place:
     scheme = store.url.partition(":")[0]
     if scheme in ("file", "memory"):
         return LOCAL
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return Place.parse(f"aws/{region}") if scheme == "s3" and region and not endpoint else UNKNOWN
+    return Place.parse(f"aws/{region}") if scheme == "s3" and region and not s3.other_host() else UNKNOWN
 
 
 @cache
