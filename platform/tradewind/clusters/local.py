@@ -139,7 +139,7 @@ def _start(workers: int) -> RaySession:
             session.processes = [process for process in _children() if process.pid not in before]
             session.close()
             if isinstance(exc, Exception):
-                first = str(exc).strip().splitlines()[0]
+                first = next(iter(str(exc).strip().splitlines()), type(exc).__name__)
                 hint = f"is there room in {folder.parent}, and memory? --debug shows more"
                 raise CapacityError(f"Ray cannot start here: {first}", hint=hint) from exc
             raise

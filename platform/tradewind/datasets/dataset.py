@@ -18,7 +18,7 @@ from tradewind.datasets.table import check_known, read_rows, schema_of
 from tradewind.datasets.tokenizer import load_tokenizer
 from tradewind.errors import IntegrityError, NotFoundError, SpecError, did_you_mean
 from tradewind.records import DatasetVersion, Split, StoredFile, TokenizerFile
-from tradewind.storage import Store, fetch_content
+from tradewind.storage import Store
 from tradewind.storage.cache import CachedFile, default_cache
 from tradewind.storage.origin import Origin, StoreOrigin
 from tradewind.storage.verification import Verification, verify_files
@@ -56,8 +56,8 @@ class Dataset:
     def shards(self, split: str) -> Iterator[Tokens]:
         """The token ids of each shard, memory-mapped. Raises IntegrityError for a shard that was cut or altered."""
         for shard in self.shard_table(split):
-            path = fetch_content(self.origin, shard, what=f"dataset {self.reference}")
-            yield np.memmap(path, dtype=self.dtype, mode="r", shape=(shard.tokens,))
+            with self.open_file(shard) as file:
+                yield np.frombuffer(file.map(), dtype=self.dtype, count=shard.tokens)
 
     def shard_table(self, split: str) -> ShardTable:
         """Which shards a split has. Raises IntegrityError when their listing is damaged."""
@@ -78,7 +78,8 @@ class Dataset:
         return self.record.tokenizer
 
     def tokenizer_json(self) -> bytes:
-        return fetch_content(self.origin, self.tokenizer_file, what=f"dataset {self.reference}").read_bytes()
+        with self.open_file(self.tokenizer_file) as file:
+            return file.map()[:]
 
     def tokenizer(self) -> Tokenizer:
         return load_tokenizer(self.tokenizer_json(), what=f"dataset {self.reference}")

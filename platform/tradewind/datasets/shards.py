@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.records import DatasetVersion, Shard, Split, StoredFile
-from tradewind.storage import Store, fetch_content, put_content
+from tradewind.storage import Store, open_content, put_content
 from tradewind.storage.origin import Origin
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def _columns(shards: Sequence[Shard]) -> tuple[NDArray[Any], ...]:
 def _listed(source: Store | Origin, listing: StoredFile, *, what: str) -> tuple[NDArray[Any], ...]:
     import pyarrow as pa
 
-    table: pa.Table = pa.ipc.open_file(pa.memory_map(str(fetch_content(source, listing, what=what)))).read_all()
+    with open_content(source, listing, what=what) as file:
+        table: pa.Table = pa.ipc.open_file(pa.py_buffer(file.map())).read_all()
     raw = _raw(table["sha256"], np.dtype(np.uint8), 32).reshape(-1, 32)
     return raw, *(_raw(table[name], np.dtype(np.int64), 1) for name in COUNTS)
 

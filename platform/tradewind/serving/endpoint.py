@@ -148,7 +148,8 @@ def check(store: Store, spec: ServeSpec) -> str:
     """The model version that a spec means, once engine, model files, name and port are found to be right."""
     ENGINES[spec.engine]
     model = Models(store).get(spec.model)
-    model.verify()
+    with model.linked():  # every file verified, and in the cache of this machine
+        pass
     if spec.name in names(store) and (other := find(store, spec.name)).is_up:
         raise SpecError(
             f"endpoint {spec.name!r} is up already, at {other.url}", hint=f"stop it: tw endpoints stop {spec.name}"

@@ -7,7 +7,7 @@ import re
 from tradewind.errors import SpecError, did_you_mean
 from tradewind.plugins import Table
 from tradewind.storage import fsspec_store
-from tradewind.storage.content import fetch_content, get_content, put_content
+from tradewind.storage.content import fetch_content, get_content, open_content, put_content
 from tradewind.storage.log import RecordLog
 from tradewind.storage.store import ObjectInfo, Store
 
@@ -45,6 +45,7 @@ __all__ = [
     "Store",
     "fetch_content",
     "get_content",
+    "open_content",
     "open_store",
     "put_content",
 ]

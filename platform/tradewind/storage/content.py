@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tradewind.errors import IntegrityError, NotFoundError
 from tradewind.records import StoredFile
-from tradewind.storage.cache import Cache, default_cache
+from tradewind.storage.cache import Cache, CachedFile, default_cache
 from tradewind.storage.integrity import check_bytes, check_file, hash_file, owned
 from tradewind.storage.origin import Origin, StoreOrigin
 from tradewind.storage.store import Store
@@ -39,10 +39,15 @@ def get_content(store: Store, file: StoredFile, *, what: str) -> bytes:
     return data
 
 
-def fetch_content(source: Store | Origin, file: StoredFile, *, what: str, cache: Cache | None = None) -> Path:
-    """A local file that holds the verified bytes. Raises IntegrityError when the stored ones are not those recorded."""
+def open_content(source: Store | Origin, file: StoredFile, *, what: str, cache: Cache | None = None) -> CachedFile:
+    """The verified bytes as a local file, pinned until it is closed. Raises IntegrityError when they are other ones."""
     origin = StoreOrigin(source) if isinstance(source, Store) else source
-    with (cache or default_cache()).open(origin, file, what=what) as found:
+    return (cache or default_cache()).open(origin, file, what=what)
+
+
+def fetch_content(source: Store | Origin, file: StoredFile, *, what: str, cache: Cache | None = None) -> Path:
+    """The same as a path, which is there until the cache needs its room."""
+    with open_content(source, file, what=what, cache=cache) as found:
         return found.path
 
 

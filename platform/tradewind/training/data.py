@@ -37,7 +37,6 @@ def newest_versions(store: Store, spec: TrainSpec) -> dict[str, float]:
 def open_data(store: Store, spec: TrainSpec, versions: Mapping[str, float]) -> TrainingData:
     """What a run reads. Raises NotFoundError, IntegrityError, and SpecError for datasets that do not go together."""
     datasets = tuple(Datasets(store).get(reference) for reference in versions)
-    _check_one_tokenizer(datasets)
     width = spec.batch.tokens_per_sequence + 1
     batches = Batches(
         [Samples(dataset, "train", width=width) for dataset in datasets],
@@ -56,13 +55,3 @@ def check_small(data: TrainingData) -> None:
         if samples.table.num_bytes.sum() <= CHECKED_AT_START_BYTES:
             for shard in samples.table:
                 fetch_content(samples.dataset.origin, shard, what=f"dataset {samples.dataset.reference}")
-
-
-def _check_one_tokenizer(datasets: tuple[Dataset, ...]) -> None:
-    first = datasets[0]
-    for other in datasets[1:]:
-        if other.tokenizer_file.sha256 != first.tokenizer_file.sha256:
-            raise SpecError(
-                f"{first.reference} and {other.reference} were made with different tokenizers",
-                hint=f"add {other.record.name} again with the tokenizer of {first.reference}",
-            )

@@ -60,6 +60,7 @@ class Batches:
         self.sources = [sources] if isinstance(sources, Samples) else list(sources)
         self.sequences = sequences
         self.width = _common_width(self.sources)
+        _check_one_tokenizer(self.sources)
         self.mixture = Mixture(weights or [1] * len(self.sources))
         if len(self.mixture.weights) != len(self.sources):
             raise SpecError(f"{len(self.sources)} sources cannot have {len(self.mixture.weights)} weights")
@@ -147,3 +148,14 @@ def _common_width(sources: Sequence[Samples]) -> int:
     if len(widths) > 1:
         raise SpecError(f"the sources have samples of {sorted(widths)} tokens", hint="give all the same length")
     return widths.pop()
+
+
+def _check_one_tokenizer(sources: Sequence[Samples]) -> None:
+    """Ids of different tokenizers mean different things. Datasets of bare ids are taken to know what they mean."""
+    known = [(source.name, source.tokenizer) for source in sources if source.tokenizer]
+    for name, tokenizer in known[1:]:
+        if tokenizer != known[0][1]:
+            raise SpecError(
+                f"{known[0][0]} and {name} were made with different tokenizers",
+                hint=f"add {name.partition('@')[0]} again with `tokenizer: {{from: {known[0][0]}}}`",
+            )

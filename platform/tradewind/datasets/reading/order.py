@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self, TypeVar, cast
 
 import numpy as np
-import numpy.ma  # noqa: F401 - np.unique imports it when first called, which would delay the first batch by 5 ms
+import numpy.ma
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]

@@ -45,6 +45,17 @@ class Samples:
             )
 
     @property
+    def name(self) -> str:
+        """Of the dataset, as `name@version`."""
+        return self.dataset.reference
+
+    @property
+    def tokenizer(self) -> str | None:
+        """The checksum of the dataset's tokenizer, if it has one."""
+        file = self.dataset.record.tokenizer
+        return file.sha256 if file else None
+
+    @property
     def size(self) -> int:
         return self.segments.size
 
