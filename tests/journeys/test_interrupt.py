@@ -34,6 +34,7 @@ def test_an_interrupted_demo_leaves_no_process_and_loses_nothing(
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
+            preexec_fn=_hear_interrupts,
         )
     _wait_for(after, output, demo)
     time.sleep(1.0)
@@ -53,6 +54,11 @@ def test_an_interrupted_demo_leaves_no_process_and_loses_nothing(
     assert len(statuses) >= runs
     assert "running" not in statuses
     assert not any(endpoint.is_up for endpoint in workspace.endpoints.list())
+
+
+def _hear_interrupts() -> None:
+    """Tests that a shell runs in its background are deaf to Ctrl-C, and so would be what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _wait_for(text: str, output: Path, demo: subprocess.Popen[bytes]) -> None:
