@@ -99,17 +99,24 @@ class Datasets:
             raise SpecError(
                 f"{reference!r} at {at}", hint="give a name or a tag, and a time with a time zone: datetime.now(UTC)"
             )
-        version = wanted.version or (self._tagged(wanted, at) if wanted.alias else self._newest(wanted.name, at))
-        is_known = not (
-            wanted.version or wanted.alias or at
-        )  # the newest one was looked for among those that are there
-        if not is_known and (gone := retention.removal(self.store, wanted.name, version)):
-            raise NotFoundError(
-                f"{wanted.name}@{version} was removed on {gone.created_at:%Y-%m-%d at %H:%M} UTC",
-                hint=f"take it back while its files are there: tw datasets restore {wanted.name}@{version}",
-            )
-        record = self._record(wanted.name, version)
-        return Dataset(self.store, record, open_origin(self.store, wanted.name, version))
+        is_newest = not (wanted.version or wanted.alias or at)
+        if is_newest:
+            version = self._numbers(wanted.name)[-1]
+        else:
+            version = wanted.version or (self._tagged(wanted, at) if wanted.alias else self._newest(wanted.name, at))
+        with ThreadPoolExecutor(3) as pool:  # each of the three waits for the store
+            removal = pool.submit(retention.removal, self.store, wanted.name, version)
+            record = pool.submit(self._record, wanted.name, version)
+            origin = pool.submit(open_origin, self.store, wanted.name, version)
+        gone = removal.result()
+        if not gone:
+            return Dataset(self.store, record.result(), origin.result())
+        if is_newest:
+            return self.get(f"{wanted.name}@{self._newest(wanted.name)}")
+        raise NotFoundError(
+            f"{wanted.name}@{version} was removed on {gone.created_at:%Y-%m-%d at %H:%M} UTC",
+            hint=f"take it back while its files are there: tw datasets restore {wanted.name}@{version}",
+        )
 
     def commit(self, name: str, make: MakeRecord, *, new: Sequence[Shard] | None = None) -> Dataset:
         """Make a version visible, after everything that its record names was stored: the one way that versions come.
