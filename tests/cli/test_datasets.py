@@ -41,7 +41,7 @@ def test_tags_are_set_listed_shown_and_resolve(tw: Tw, place: Workspace) -> None
     assert (shown["version"], shown["tags"], shown["parents"]) == (2, ["golden"], ["dataset:harbour@1"])
     assert shown["totals"]["train"]["shards"] == 2
     out = tw("datasets", "show", "harbour@golden", *where(place)).out
-    for said in ("harbour@2", "golden", "from", "dataset:harbour@1", "5 rows in 2 shards of", "column word", "string"):
+    for said in ("harbour@2", "golden", "from", "dataset:harbour@1", "5 rows, ", "shards: 2", "column word", "string"):
         assert said in out
     assert tw("datasets", "tag", "harbour", "3", *where(place)).exit_code == 2
 

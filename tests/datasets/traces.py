@@ -1,7 +1,7 @@
 """Access traces, what a policy pays on them day by day, and what somebody who knew them beforehand would have paid.
 
-The prices and the rules are those of `tiers.py`: a day's reading is charged in the tier of that day, and moves come at
-the end of a day.
+The prices and the rules are those of `tiers/policy.py`: a day's reading is charged in the tier of that day, and moves
+come at the end of a day.
 """
 
 from __future__ import annotations

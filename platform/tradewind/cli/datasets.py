@@ -91,7 +91,7 @@ def show(dataset: Reference, workspace: Where = None, json: Json = False) -> Non
         as_json({**record.model_dump(mode="json"), "tags": tags, "totals": counts})
         return
     splits = {
-        f"split {name}": f"{_amount(split)} in {len(tables[name])} shards of {format_bytes(sizes[name])} together"
+        f"split {name}": f"{_amount(split)}, {format_bytes(sizes[name])}, shards: {len(tables[name])}"
         for name, split in record.splits.items()
     }
     file = record.tokenizer

@@ -52,8 +52,6 @@ class Sweep(Record):
     status: Literal["going", "ended"]
     step: int
     writer: str
-    num_files: int = 0
-    num_bytes: int = 0
 
     @property
     def id(self) -> str:

@@ -74,6 +74,11 @@ class MetricsReader:
             steps[row.step] = row
         return [steps[step] for step in sorted(steps)]
 
+    @property
+    def restarts(self) -> int:
+        """How often workers were started again, as far as the steps read so far tell."""
+        return max(0, len(self.attempts) - 1)
+
     def _rows(self, key: str) -> Iterator[StepMetrics]:
         for line in self._files.store.get(key).splitlines():
             yield StepMetrics.model_validate_json(line)
@@ -170,7 +175,7 @@ class Run:
             heldout_loss=best.heldout_loss if best else None,
             best_step=best.step if best else None,
             bigram_loss=bigram_loss,
-            restarts=max(0, len(reader.attempts) - 1),
+            restarts=reader.restarts,
             effort=effort(start.machine, seconds=seconds, cpu_seconds=last.cpu_seconds if last else 0.0),
             parents=(start.id,),
         )
@@ -179,7 +184,7 @@ class Run:
         """How often its workers were started again."""
         reader = MetricsReader(self.files)
         reader.new()
-        return max(0, len(reader.attempts) - 1)
+        return reader.restarts
 
     def _raise_unless_finished(self) -> None:
         end = self.end
