@@ -86,6 +86,14 @@ class Batches:
         told = {"algorithm": ALGORITHM, "sources": sources, "weights": self.mixture.weights, **self._identity}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()[:16]
 
+    def check_same(self, fingerprint: bytes) -> None:
+        """Raises SpecError when a state is of another order than this."""
+        if fingerprint != self.fingerprint:
+            raise SpecError(
+                "the state was saved with another dataset version, seed, batch, window, lanes or mixture",
+                hint="read the same as when it was saved; the number of readers alone may differ",
+            )
+
     def rows(self, *, rank: int = 0, world: int = 1, length: int | None = None) -> range:
         """Which rows of a global batch are a reader's; the parts differ by at most one row."""
         length = self.sequences if length is None else length
