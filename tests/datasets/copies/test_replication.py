@@ -319,7 +319,7 @@ def test_two_clouds_serve_what_home_has_lost(
     counted = {item.boundary: item.num_bytes for item in origin.meter.total()}
     assert set(counted) <= {"region", "internet"}
     assert sum(counted.values()) >= num_bytes(dataset)
-    rows = place.ledger.record_transfers(origin.meter, subject=opened.record.id, machine="quay")
+    rows = place.ledger.record_transfers(origin.meter, subject=opened.record.id, machine=place.machine)
     assert {(row.boundary, row.num_bytes) for row in rows} == set(counted.items())
     assert all((row.usd > 0) == (row.boundary == "internet") for row in rows)
 

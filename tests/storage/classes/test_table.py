@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
 from typing import Any, get_args
 
 import pytest
 
+from tradewind.catalog.storage_price import storage_prices
 from tradewind.errors import ArchivedError, AuthError, ConflictError, NotFoundError, SpecError, StorageError
 from tradewind.storage import Store, open_store
 from tradewind.storage.classes.az import _told
 from tradewind.storage.classes.gs import GcsClasses
 from tradewind.storage.classes.table import (
     CLASS_STORES,
+    IN_CATALOG,
     TIERS,
     ClassStore,
     Cloud,
@@ -46,13 +46,11 @@ class TestTable:
         assert all(tuple(classes(cloud)) == TIERS for cloud in get_args(Cloud))
         assert set(CLASS_STORES) == set(get_args(Cloud))
 
-    def test_every_row_says_where_it_is_from_and_when(self) -> None:
-        text = resources.files("tradewind.storage.classes").joinpath("class_prices.csv").read_text()
-        for row in csv.DictReader(text.splitlines()):
-            assert None not in row.values()
-            assert row["source"]
-            assert row["as_of"]
-            assert row["region"]
+    def test_prices_are_those_of_the_catalogue(self) -> None:
+        known = {(IN_CATALOG[cloud], one.name): one for cloud in get_args(Cloud) for one in classes(cloud).values()}
+        assert known.keys() == {(price.cloud, price.name) for price in storage_prices()}
+        for price in storage_prices():
+            assert known[price.cloud, price.name].usd_per_gb_month == price.usd_per_gb_month
 
     @pytest.mark.parametrize("cloud", get_args(Cloud))
     def test_colder_tiers_store_for_less_and_are_held_for_longer(self, cloud: Cloud) -> None:

@@ -9,7 +9,7 @@
     fee(i, d)   = sᵢ · max(B, mᵢ) · max(0, Dᵢ − d) / M
 
 with B the size in GB, s and r the prices of storage (a GB and month) and retrieval (a GB), D and m the least days and
-the least size that are billed (`storage/classes/class_prices.csv`, each row with its source), d the days in tier i so
+the least size that are billed (`catalog/storage_price.py`, each with its source), d the days in tier i so
 far, h the accesses a day (`heat`), H the horizon in days and M = 365/12 days. Leaving the fees and small objects aside,
 two tiers cost the same at
 

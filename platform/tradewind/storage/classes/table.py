@@ -1,19 +1,20 @@
 """Tiers of storage: hot, warm, cold and archive, what each cloud calls them, and what they cost there.
 
-The prices stand in `class_prices.csv`, each row with its source and date. They are list prices of one region, without
-requests, taxes and discounts. A price that has no source is None and stays unknown: nothing is reckoned with it.
+The prices are those of `tradewind.catalog.storage_price`, each with its source and date: list prices of one region,
+without requests, taxes and discounts. A price that has no source is None and stays unknown: nothing is reckoned
+with it.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from importlib import resources
 from typing import Literal, Protocol, cast, get_args, runtime_checkable
 
+from tradewind.catalog.storage_price import GB as GB
+from tradewind.catalog.storage_price import StoragePrice, storage_prices
 from tradewind.errors import SpecError, did_you_mean
 from tradewind.plugins import Table
 from tradewind.storage import s3
@@ -23,12 +24,12 @@ Tier = Literal["hot", "warm", "cold", "archive"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 """The hottest first."""
 
-GB = 2**30
-"""What is billed as a GB: repost.aws/knowledge-center/s3-manage-data-retrieval counts 100 TB as 102,400 GB."""
-
 Cloud = Literal["s3", "gcs", "azure"]
 CLOUDS: Mapping[str, Cloud] = {"s3": "s3", "gs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 """The cloud behind each scheme of a store's URL."""
+
+IN_CATALOG: Mapping[Cloud, str] = {"s3": "aws", "gcs": "gcp", "azure": "azure"}
+"""What the catalogue calls it."""
 
 MARK = "tradewind-tier"
 """The tag or metadata that a moved object carries, so that a rule of the bucket can tell it from the others."""
@@ -46,7 +47,7 @@ CLASS_STORES = Table(
 
 @dataclass(frozen=True)
 class StorageClass:
-    """A row of `class_prices.csv`. `restore_hours` is set where an object cannot be read before it was restored."""
+    """A class and its prices. `restore_hours` is set where an object cannot be read before it was restored."""
 
     cloud: Cloud
     tier: Tier
@@ -108,7 +109,8 @@ def classes(cloud: Cloud) -> Mapping[Tier, StorageClass]:
     """The class of each tier of a cloud. Raises SpecError for a cloud that is not known."""
     if cloud not in get_args(Cloud):
         raise SpecError(f"no cloud named {cloud!r}{did_you_mean(cloud, get_args(Cloud))}")
-    return {row.tier: row for row in _rows() if row.cloud == cloud}
+    rows = (price for price in storage_prices() if price.cloud == IN_CATALOG[cloud])
+    return {row.tier: row for row in (_class(cloud, price) for price in rows)}
 
 
 def tier_of(cloud: Cloud, name: str) -> Tier | None:
@@ -156,24 +158,5 @@ def unknown_prices(some: Iterable[StorageClass]) -> list[str]:
     return [words for one in some for words in one.unknown()]
 
 
-def _rows() -> Iterator[StorageClass]:
-    text = resources.files("tradewind.storage.classes").joinpath("class_prices.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(text.splitlines()):
-        yield StorageClass(
-            cloud=cast(Cloud, row["cloud"]),
-            tier=cast(Tier, row["tier"]),
-            name=row["name"],
-            region=row["region"],
-            usd_per_gb_month=_number(row["usd_per_gb_month"]),
-            retrieval_usd_per_gb=_number(row["retrieval_usd_per_gb"]),
-            minimum_days=int(row["minimum_days"]),
-            minimum_bytes=int(row["minimum_bytes"]),
-            restore_hours=_number(row["restore_hours"]),
-            as_of=row["as_of"],
-            source=row["source"],
-            note=row["note"],
-        )
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
+def _class(cloud: Cloud, price: StoragePrice) -> StorageClass:
+    return StorageClass(**{**vars(price), "cloud": cloud, "tier": cast(Tier, price.tier)})

@@ -31,6 +31,8 @@ class Moved:
     boundary: Boundary
     num_bytes: int
     nusd: int
+    as_of: str = ""
+    """The day of the price, as its source gives it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class TransferMeter:
 
 def _moved(counts: Counter[tuple[str, Tariff]]) -> tuple[Moved, ...]:
     return tuple(
-        Moved(store, tariff.boundary, num_bytes, tariff.nusd(num_bytes))
+        Moved(store, tariff.boundary, num_bytes, tariff.nusd(num_bytes), tariff.as_of)
         for (store, tariff), num_bytes in sorted(counts.items(), key=lambda item: (item[0][0], item[0][1].boundary))
     )
 
