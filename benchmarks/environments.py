@@ -18,6 +18,7 @@ REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "litdata": ("litdata==0.2.76",),
     "huggingface": ("datasets==5.2.0", "s3fs==2026.9.0", "torchdata==0.11.0"),
     "grain": ("grain==0.2.18",),
+    "skypilot": ("skypilot==0.14.1",),
 }
 """Peers that are not here run in the environment of this program."""
 

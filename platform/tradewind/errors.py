@@ -7,9 +7,11 @@
       IntegrityError     fix     stored bytes differ from what was recorded
       ArchivedError      fix     an object in an archive, which must be restored before it is read
       QuotaError         fix     a limit that people set would be passed
+      NoPlanError        fix     nothing on offer meets a wish; `misses` says what comes nearest
       RunError           fix     a run failed; `failures` says why, by rank
       ConflictError      retry   another writer was faster
       StorageError       retry   a store did not answer as it should
+      CloudError         retry   a cloud that rents machines did not answer as it should
       CapacityError      move    this machine or place has too little of something
 
 `remedy` is what a scheduler reads: `fix` (a person must change something), `retry` (the same again may work) or
@@ -69,6 +71,19 @@ class ArchivedError(TradewindError):
     exit_code = 2
 
 
+class NoPlanError(TradewindError):
+    """Nothing on offer meets a wish. `misses` are the nearest offers with what each of them lacks."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str | None = None, misses: Iterable[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.misses = tuple(misses)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "misses": list(self.misses)}
+
+
 class RunError(TradewindError):
     """A run failed. `failures` maps a worker's rank to the last line of what it raised."""
 
@@ -85,6 +100,10 @@ class ConflictError(TradewindError):
 
 
 class StorageError(TradewindError):
+    remedy = "retry"
+
+
+class CloudError(TradewindError):
     remedy = "retry"
 
 

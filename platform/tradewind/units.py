@@ -60,6 +60,13 @@ def format_seconds(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def format_hours(hours: float) -> str:
+    """`1.5` → `1.5 h`, `0.2` → `12 min`, `60` → `2.5 d`."""
+    if hours < 1:
+        return format_seconds(hours * 3600) if hours < 1 / 60 else f"{hours * 60:.0f} min"
+    return f"{hours:.3g} h" if hours < 48 else f"{hours / 24:.3g} d"
+
+
 def format_count(count: float) -> str:
     """`1234567` → `1.23 M`."""
     for unit in ("", " k", " M", " G"):
@@ -70,9 +77,11 @@ def format_count(count: float) -> str:
 
 
 def format_usd(usd: float) -> str:
-    """`0.00123` → `$0.0012`; amounts from a cent on keep two digits."""
+    """`0.00123` → `$0.0012`, `1234.5` → `$1,234.50`, `12345.6` → `$12,346`; amounts from a cent on keep two digits."""
     sign, amount = ("-" if usd < 0 else ""), abs(usd)
-    return f"{sign}${amount:.2f}" if amount == 0 or amount >= 0.01 else f"{sign}${amount:.2g}"
+    if 0 < amount < 0.01:
+        return f"{sign}${amount:.2g}"
+    return f"{sign}${amount:,.2f}" if amount < 9999.995 else f"{sign}${amount:,.0f}"
 
 
 def _parse(value: Any, units: dict[str, Any], *, what: str, example: str) -> float:

@@ -16,8 +16,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
+from tradewind.catalog import Catalog
 from tradewind.clusters import RaySession, connect, is_gone, this_machine, this_process
 from tradewind.datasets import Batches, Dataset, Datasets, Reader, Samples
 from tradewind.datasets.blocks import Tokens
@@ -28,23 +29,37 @@ from tradewind.datasets.reading.order import WINDOW
 from tradewind.datasets.retention import Collected
 from tradewind.datasets.versions import GRACE
 from tradewind.errors import NotFoundError, SpecError
-from tradewind.families import family
-from tradewind.ledger import Ledger, Meter, usage
-from tradewind.records import CheckpointRecord, DatasetCopy, EndpointState, Machine, ModelVersion, Place, Record, Usage
+from tradewind.families import shape_of
+from tradewind.ledger import Axis, Budgets, Ledger, Meter, UsageTable, this_team, usage
+from tradewind.records import (
+    CheckpointRecord,
+    DatasetCopy,
+    EndpointState,
+    Machine,
+    ModelVersion,
+    Place,
+    Placement,
+    Record,
+    Usage,
+)
 from tradewind.registry import Model, Models
+from tradewind.registry.catalog_files import CatalogFiles
 from tradewind.reports import Story, render
 from tradewind.specs import DatasetSpec, ServeSpec, TrainSpec
 from tradewind.specs.reference import check_alias, check_name
 from tradewind.storage import Store, open_store
 from tradewind.storage.transfer.meter import TransferMeter
+from tradewind.storage.transfer.place import place_of
 
 if TYPE_CHECKING:
     from tradewind.datasets.tiers.tiering import Tiering
+    from tradewind.planner import Plan, Plans
     from tradewind.serving import Endpoint
     from tradewind.training import Run
 
 LOCATION = "TRADEWIND_WORKSPACE"
 REPORTS = "reports"
+LOCAL_CLOUD = "local"
 
 
 class Workspace:
@@ -70,6 +85,16 @@ class Workspace:
         return EgressBudget(self.store)
 
     @property
+    def catalog(self) -> Catalog:
+        """What can be had where and at which price now, with the price lists and overlays of this workspace."""
+        return self.catalog_files.load()
+
+    @property
+    def catalog_files(self) -> CatalogFiles:
+        """The price lists and overlays of this workspace; `load(at=…)` gives the catalogue as it was."""
+        return CatalogFiles(self.store)
+
+    @property
     def url(self) -> str:
         return self.store.url
 
@@ -79,27 +104,81 @@ class Workspace:
         folder = self.store.local_path("datasets")
         return str(folder.parent) if folder else self.url
 
-    def train(self, spec: TrainSpec) -> Run:
-        """Start a training run and return at once; `Run.wait()` follows it. Starts Ray here when there is none."""
-        from tradewind import training
+    def plan(self, spec: TrainSpec | ServeSpec, *, data_at: str | None = None, grid: Path | None = None) -> Plan:
+        """Where work could run within its limits, and what that would take: every offer, the others with the reason.
 
+        `data_at` says where the data is, like `aws/us-east-1`; by default where the workspace is. `grid` is a CSV of
+        hourly carbon intensities, from which the start is chosen. Raises NoPlanError with the nearest misses.
+        """
+        from tradewind.planner.asking import plan_for
+        from tradewind.planner.moving import moving_days
+
+        place = Place.parse(data_at) if data_at else None
+        catalog = self.catalog
+        effort = moving_days(catalog, place or place_of(self.store))
+        return plan_for(self.store, spec, catalog, self.machine, data_at=place, grid=grid, effort_days=effort)
+
+    def train(self, spec: TrainSpec, *, on: Placement | str | None = None) -> Run:
+        """Start a training run and return at once; `Run.wait()` follows it. Starts Ray here when there is none.
+
+        `on` is a placement of a plan, or the name of one like `pystdlib-20261126-101500#2`. What the run is expected to
+        take is written down with it, and counts against the team's budget from the start. Raises QuotaError when that
+        is spent, CapacityError when the machines are not there.
+        """
+        from tradewind import training
+        from tradewind.planner.prediction import of_placement, predict
+
+        placement, plan = self.plans.placement(on) if isinstance(on, str) else (on, None)
+        spec = on_machines(spec, placement) if placement else spec
         dataset, shape = training.prepare(self.store, spec)
-        return training.start(self.store, spec, self._ray(workers=spec.workers), dataset, shape)
+        session = self._ray(workers=spec.workers)
+        prediction = predict(self.store, spec, self.machine) if session.is_own else None
+        if placement:
+            session.check_machines(placement.machines)
+            prediction = of_placement(placement, plan=plan.plan if plan else None)
+        return training.start(self.store, spec, session, dataset, shape, prediction)
 
     def serve(self, spec: ServeSpec) -> Endpoint:
-        """Bring up an endpoint and return once it answers. On a Ray of our own it lives as long as this program."""
+        """Bring up an endpoint and return once it answers. On a Ray of our own it lives as long as this program.
+
+        Raises QuotaError when the team's budget has no room for an hour of this machine.
+        """
         from tradewind import serving
 
         serving.check(self.store, spec)
-        session = self._ray(workers=1)
-        endpoint = serving.deploy(self.store, spec, session)
+        with self.budgets.room(this_team(), self.machine.usd_per_hour, spec.name):
+            session = self._ray(workers=1)
+            endpoint = serving.deploy(self.store, spec, session)
         if session.is_own:
             self._held.append(endpoint)
         return endpoint
 
-    def usage(self, *, since: datetime | None = None) -> list[Usage]:
-        """The rows of the ledger, oldest first."""
-        return self.ledger.rows(since=since)
+    @overload
+    def usage(self, *, since: datetime | None = None, by: None = None) -> list[Usage]: ...
+
+    @overload
+    def usage(self, *, since: datetime | None = None, by: Sequence[Axis | str]) -> UsageTable: ...
+
+    def usage(
+        self, *, since: datetime | None = None, by: Sequence[Axis | str] | None = None
+    ) -> list[Usage] | UsageTable:
+        """The rows of the ledger, oldest first; or, `by` team, run, model, day and so on, their sums.
+
+        Raises SpecError for an unknown axis.
+        """
+        return self.ledger.rows(since=since) if by is None else self.ledger.by(by, since=since)
+
+    @property
+    def plans(self) -> Plans:
+        """Plans that were written down."""
+        from tradewind.planner import Plans
+
+        return Plans(self.store)
+
+    @property
+    def budgets(self) -> Budgets:
+        """What teams may spend. A limit is kept in the store, and work that does not fit any more is not started."""
+        return Budgets(self.store)
 
     def report(self, run: Run, *, sample: tuple[str, str] | None = None) -> Report:
         """Write the report of a run and of what came from it: one HTML page without outside parts."""
@@ -235,7 +314,7 @@ class WorkspaceDatasets(Datasets):
 
     def _record_transfers(self, datasets: Sequence[Dataset]) -> None:
         for dataset in datasets:
-            self.ledger.record_transfers(dataset.origin.meter, subject=dataset.record.id, machine=self.machine.host)
+            self.ledger.record_transfers(dataset.origin.meter, subject=dataset.record.id, machine=self.machine)
         EgressBudget(self.store).close()
 
     def gc(
@@ -275,7 +354,7 @@ class WorkspaceDatasets(Datasets):
         try:
             return replicate(dataset, list(zip(stores, given, strict=True)), meter=meter)
         finally:
-            self.ledger.record_transfers(meter, subject=dataset.record.id, machine=self.machine.host)
+            self.ledger.record_transfers(meter, subject=dataset.record.id, machine=self.machine)
 
     def copies(self, name: str) -> list[DatasetCopy]:
         """Where a dataset is read from, beside its home."""
@@ -322,7 +401,7 @@ class WorkspaceModels(Models):
         start = training.find(self.store, checkpoint.run).record
         spec = TrainSpec.of(**start.spec)
         dataset = Datasets(self.store).get(start.dataset)
-        shape = family(spec.model.family).shape(
+        shape = shape_of(
             spec.model, vocabulary=dataset.tokenizer_file.vocabulary, context=spec.batch.tokens_per_sequence
         )
         card = training.model_card(start, checkpoint, name=name)
@@ -331,7 +410,7 @@ class WorkspaceModels(Models):
             name,
             files,
             parents=(checkpoint.id, start.id, *start.parents),
-            family=spec.model.family,
+            family=shape.family,
             parameters=start.parameters,
             context=shape.context,
             heldout_loss=checkpoint.heldout_loss,
@@ -389,6 +468,18 @@ class Endpoints:
         found = [endpoint for endpoint in self.list() if endpoint.record.model == model]
         newest = max(found, key=lambda endpoint: (endpoint.is_up, endpoint.record.created_at), default=None)
         return newest.record if newest else None
+
+
+def on_machines(spec: TrainSpec, placement: Placement) -> TrainSpec:
+    """The spec with a worker for each machine of a placement. Raises SpecError for machines that are not trained on."""
+    if placement.cloud == LOCAL_CLOUD:
+        return spec
+    if placement.chip:
+        raise SpecError(
+            f"{placement.offer} has {placement.chip}, and this version trains on processors alone",
+            hint="take a placement without accelerators: tw plan SPEC --chip cpu",
+        )
+    return spec.with_values(workers=placement.machines)
 
 
 def default_url() -> str:

@@ -30,10 +30,19 @@ MODELS: tuple[type[BaseModel], ...] = (
     specs.TokenizerSpec,
     specs.TrainSpec,
     specs.ModelSpec,
+    specs.LatentSpec,
+    specs.ExpertsSpec,
     specs.BatchSpec,
     specs.OrderSpec,
     specs.OptimizerSpec,
     specs.ServeSpec,
+    specs.TrafficSpec,
+    specs.WhereSpec,
+    specs.CatalogSpec,
+    specs.DiscountSpec,
+    specs.ReservationSpec,
+    specs.HardwareSpec,
+    specs.ChipSpec,
 )
 each_model = pytest.mark.parametrize("model", MODELS, ids=[model.__name__ for model in MODELS])
 

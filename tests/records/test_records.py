@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,19 +14,27 @@ from tradewind import records
 from tradewind.errors import IntegrityError
 from tradewind.records import (
     AliasMove,
+    BudgetChange,
     CheckpointRecord,
+    Compaction,
+    Cost,
     DatasetCopy,
     DatasetVersion,
     Effort,
     EgressChange,
     EndpointState,
     Fact,
+    Interval,
     Machine,
+    Measurement,
     ModelVersion,
     Place,
+    Placement,
+    PlanRecord,
     ProcessName,
     Record,
     Removal,
+    Reservation,
     RunEnd,
     RunStart,
     Shard,
@@ -45,6 +53,35 @@ FILE = StoredFile(key="a/b", sha256="0" * 64, num_bytes=5)
 MACHINE = Machine(host="quay", processor="x86", num_cpus=2, memory_bytes=2**30, usd_per_hour=0.1)
 PROCESS = ProcessName(host="quay", pid=7, started=1.5)
 EFFORT = Effort(seconds=1.0, cpu_seconds=2.0, energy_wh=0.01, usd=0.001)
+
+ONE = Interval(low=1.0, value=1.0, high=1.0)
+PLACEMENT = Placement(
+    offer="aws/us-east-1/eight/spot",
+    cloud="aws",
+    region="us-east-1",
+    zone="",
+    instance="eight",
+    market="spot",
+    chip="H100-SXM",
+    machines=1,
+    chips=8,
+    layout={"shard": 8},
+    precision="bf16",
+    tokens_per_s=ONE,
+    estimated_tokens_per_s=1.0,
+    hours=ONE,
+    usd_per_machine_hour=20.0,
+    price_as_of=date(2026, 4, 5),
+    price_is_old=False,
+    cost=Cost(compute_usd=20.0, rework_usd=1.0, idle_usd=0.5, transfer_usd=0.0, storage_usd=0.0),
+    cost_usd=ONE.times(21.5),
+    usd_per_million_tokens=1.0,
+    energy_kwh=5.0,
+    carbon_kg=None,
+    effort_days=0.0,
+    memory_bytes=2**30,
+    basis="estimated",
+)
 
 EXAMPLES: tuple[tuple[Record, str], ...] = (
     (
@@ -97,11 +134,50 @@ EXAMPLES: tuple[tuple[Record, str], ...] = (
         "tier change:stdlib/2",
     ),
     (
+        Measurement(
+            measurement_id="pilot-20260405-101500",
+            work="training",
+            chip="H100-SXM",
+            chips_per_node=8,
+            nodes=1,
+            shape={"hidden": 64},
+            layout={"shard": 8},
+            precision="bf16",
+            tokens_per_sequence=1024,
+            sequences=16,
+            tokens_per_s=1e5,
+            source="run:pilot-20260405-101500",
+        ),
+        "measurement:pilot-20260405-101500",
+    ),
+    (
+        PlanRecord(
+            plan="pilot-20260405-101500",
+            spec={},
+            spec_kind="train",
+            placements=(PLACEMENT,),
+            num_candidates=1,
+            num_rejected=0,
+            rejected={},
+        ),
+        "plan:pilot-20260405-101500",
+    ),
+    (
         Usage(
             usage_id="u1", activity="serving", subject="endpoint:chat/4", machine="quay", seconds=1, cpu_seconds=1,
             energy_wh=0, usd=0,
         ),
         "usage:u1",
+    ),
+    (
+        Compaction(number=2, writer="w", day=date(2026, 3, 4), file=FILE, num_rows=7, sources=("a.parquet",)),
+        "compaction:2026-03-04/2",
+    ),
+    (
+        BudgetChange(
+            change=3, writer="w", team="pilots", limit_nusd=10**9, reserved={"r1": Reservation(nusd=5, at=now())}
+        ),
+        "budget:pilots/3",
     ),
     (
         DatasetCopy(

@@ -203,18 +203,23 @@ def usage() -> tuple[Usage, ...]:
     def serving(number: int) -> Usage:
         return Usage(
             created_at=later(9 + number), usage_id=f"s{number}", activity="serving", subject="endpoint:chat",
-            machine="laptop", requests=4, tokens_in=120, tokens_out=256, seconds=3.0, cpu_seconds=5.0, energy_wh=0.006,
-            usd=0.0001,
+            endpoint="chat",
+            machine="laptop", requests=4, tokens_in=120, tokens_out=256, seconds=6.0, allocated_s=6.0, used_s=3.0,
+            productive_s=3.0, cpu_seconds=5.0, energy_wh=0.006, usd=0.0001,
         )  # fmt: skip
 
     return (
         Usage(
             created_at=later(1), usage_id="d", activity="dataset", subject="dataset:pystdlib@1", machine="laptop",
-            tokens_out=3_270_631, seconds=14.2, cpu_seconds=22.0, energy_wh=0.03, usd=0.0003,
+            dataset="pystdlib@1",
+            tokens_out=3_270_631, seconds=14.2, allocated_s=14.2, used_s=14.2, productive_s=14.2, cpu_seconds=22.0,
+            energy_wh=0.03, usd=0.0003,
         ),
         Usage(
             created_at=later(6), usage_id="t", activity="training", subject=f"run:{RUN}", machine="laptop",
-            tokens_in=1_228_800, seconds=192.0, cpu_seconds=371.0, energy_wh=0.412, usd=0.0046,
+            run=RUN, dataset="pystdlib@1",
+            tokens_in=1_228_800, seconds=192.0, allocated_s=192.0, used_s=180.0, productive_s=172.8,
+            cpu_seconds=371.0, energy_wh=0.412, usd=0.0046,
         ),
         serving(1),
         serving(2),

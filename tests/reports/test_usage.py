@@ -9,7 +9,12 @@ def test_records_of_one_subject_become_one_row(story: Story) -> None:
     rows = usage_rows(story.usage)
     assert [row.activity for row in rows] == ["dataset", "training", "serving", "total"]
     serving = rows[2]
-    assert (serving.subject, serving.requests, serving.tokens_served, serving.seconds) == ("endpoint:chat", 8, 752, 6.0)
+    assert (serving.subject, serving.requests, serving.tokens_served, serving.seconds) == (
+        "endpoint:chat",
+        8,
+        752,
+        12.0,
+    )
     assert serving.tokens_per_s == pytest.approx(752 / 6)
 
 
@@ -28,8 +33,26 @@ def test_energy_is_estimated_as_soon_as_a_part_of_it_is(story: Story) -> None:
     assert (first.energy_basis, total.energy_basis) == ("measured", "estimated")
 
 
-def test_work_that_took_no_time_has_no_rate(story: Story) -> None:
-    assert usage_rows([story.usage[0].model_copy(update={"seconds": 0.0})])[0].tokens_per_s is None
+def test_work_that_took_no_time_has_no_rate_and_no_shares(story: Story) -> None:
+    row, _ = usage_rows([story.usage[0].model_copy(update={"allocated_s": 0.0, "used_s": 0.0})])
+    assert (row.tokens_per_s, row.used_share, row.productive_share) == (None, None, None)
+
+
+def test_shares_are_of_the_time_that_was_held(story: Story) -> None:
+    _, training, serving, total = usage_rows(story.usage)
+    assert (training.used_share, training.productive_share) == pytest.approx((180 / 192, 0.9))
+    assert (serving.used_share, serving.productive_share) == (0.5, 0.5)
+    assert total.used_share == pytest.approx((14.2 + 180 + 6) / (14.2 + 192 + 12))
+
+
+def test_rate_is_that_of_the_time_at_work_whatever_the_number_of_devices(story: Story) -> None:
+    many = story.usage[0].model_copy(update={"devices": 8, "used_s": 8 * story.usage[0].used_s})
+    assert usage_rows([many])[0].tokens_per_s == usage_rows([story.usage[0]])[0].tokens_per_s
+
+
+def test_time_of_nodes_is_no_usage(story: Story) -> None:
+    node = story.usage[0].model_copy(update={"activity": "cluster", "usd": 99.0})
+    assert usage_rows([node, *story.usage]) == usage_rows(story.usage)
 
 
 def test_transfers_are_told_apart_by_what_they_crossed(story: Story) -> None:

@@ -15,7 +15,7 @@ from tradewind.errors import IntegrityError, StorageError
 from tradewind.ledger import Ledger
 from tradewind.registry import Models
 from tradewind.serving.openai_api import Served
-from tradewind.serving.replica import Replica, UsageMeter
+from tradewind.serving.replica import Busy, Replica, UsageMeter
 from tradewind.specs import ServeSpec
 from tradewind.storage import Store, open_store
 
@@ -32,7 +32,7 @@ def store(tiny_model: Path, tmp_path: Path) -> Store:
 
 def replica(store: Store) -> Replica:
     spec = ServeSpec.of(name="chat", model="pilot@prod")
-    return Replica(spec=spec, store=store, model="pilot@1", subject="endpoint:chat")
+    return Replica(spec=spec, store=store, model="pilot@1", subject="endpoint:chat", team="pilots")
 
 
 async def ask(made: Replica, *bodies: dict[str, Any]) -> list[httpx.Response]:
@@ -57,12 +57,15 @@ def test_what_was_served_is_in_the_ledger_when_the_app_ends(store: Store) -> Non
     assert (row.activity, row.subject, row.requests) == ("serving", "endpoint:chat", 2)
     assert row.tokens_in == sum(one["prompt_tokens"] for one in usage)
     assert row.tokens_out == sum(one["completion_tokens"] for one in usage)
-    assert row.seconds > 0
+    assert (row.endpoint, row.model, row.team) == ("chat", "pilot@1", "pilots")
+    assert 0 < row.productive_s == row.used_s < row.allocated_s == row.seconds
 
 
-def test_app_that_served_nothing_writes_nothing(store: Store) -> None:
+def test_app_that_served_nothing_has_held_its_machine_all_the_same(store: Store) -> None:
     asyncio.run(ask(replica(store)))
-    assert Ledger(store).rows() == []
+    (row,) = Ledger(store).rows()
+    assert (row.requests, row.used_s, row.productive_s) == (0, 0, 0)
+    assert row.allocated_s > 0
 
 
 def test_damaged_model_does_not_start(store: Store) -> None:
@@ -83,12 +86,17 @@ class FullLedger(Ledger):
         super().record(rows, name=name)
 
 
+AGE_S = 100.0
+
+
 def meter_of(ledger: Ledger) -> UsageMeter:
-    return UsageMeter(ledger, "endpoint:chat", model="pilot@1")
+    """Of a replica that is up for 100 s."""
+    return UsageMeter(ledger, "endpoint:chat", model="pilot@1", began=time.monotonic() - AGE_S)
 
 
-def served(tokens_in: int, tokens_out: int, *, after_s: float, seconds: float) -> Served:
-    return Served(tokens_in, tokens_out, began=time.monotonic() + after_s, seconds=seconds)
+def served(tokens_in: int, tokens_out: int, *, after_s: float, seconds: float, answered: bool = True) -> Served:
+    """A request so long after the replica began."""
+    return Served(tokens_in, tokens_out, time.monotonic() - AGE_S + after_s, seconds, answered)
 
 
 def test_usage_that_could_not_be_written_is_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +113,8 @@ def test_usage_that_could_not_be_written_is_written_later(monkeypatch: pytest.Mo
     meter.write()
     rows = sorted(ledger.rows(), key=lambda row: row.tokens_in)
     assert [(row.requests, row.tokens_in, row.tokens_out) for row in rows] == [(1, 3, 5), (1, 4, 6)]
-    assert [row.seconds for row in rows] == pytest.approx([1.0, 2.0], abs=0.01)
+    assert rows[0].used_s == pytest.approx(1.0, abs=0.01)
+    assert sum(row.seconds for row in rows) == pytest.approx(AGE_S, abs=5)
     assert rows[0].parents == ("endpoint:chat", "model:pilot@1")
 
 
@@ -114,11 +123,45 @@ def test_time_in_which_requests_overlap_counts_once() -> None:
     meter = meter_of(ledger)
     for after_s in (0, 1, 2):
         meter.add(served(1, 1, after_s=after_s, seconds=10))
-    meter.close_row()
     meter.add(served(1, 1, after_s=5, seconds=10))
     meter.close_row()
     meter.write()
-    assert sum(row.seconds for row in ledger.rows()) == pytest.approx(15, abs=0.01)
+    (row,) = ledger.rows()
+    assert row.used_s == row.productive_s == pytest.approx(15, abs=0.1)
+    assert row.allocated_s == row.seconds == pytest.approx(AGE_S, abs=5)
+
+
+def test_seconds_that_an_earlier_row_has_do_not_come_again() -> None:
+    busy = Busy(0.0)
+    assert busy.seconds([Served(began=0, seconds=10), Served(began=2, seconds=10)]) == 12
+    assert busy.seconds([Served(began=5, seconds=10)]) == 3
+    assert busy.seconds([Served(began=6, seconds=1)]) == 0
+
+
+def test_request_that_nobody_waited_for_is_used_and_not_productive() -> None:
+    ledger = Ledger(open_store(f"memory://{uuid.uuid4().hex}"))
+    meter = meter_of(ledger)
+    meter.add(served(1, 1, after_s=10, seconds=5))
+    meter.add(served(1, 1, after_s=20, seconds=7, answered=False))
+    meter.close_row()
+    meter.write()
+    (row,) = ledger.rows()
+    assert (row.used_s, row.productive_s) == pytest.approx((12, 5), abs=0.1)
+
+
+def test_time_without_requests_is_written_down_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(open_store(f"memory://{uuid.uuid4().hex}"))
+    meter = meter_of(ledger)
+    meter.close_row()
+    meter.write()
+    assert ledger.rows() == []
+    monkeypatch.setattr("tradewind.serving.replica.HELD_EVERY_S", 60.0)
+    for _ in range(2):
+        meter.close_row()
+        meter.write()
+    (row,) = ledger.rows()
+    assert (row.requests, row.used_s) == (0, 0)
+    assert row.allocated_s == pytest.approx(AGE_S, abs=5)
 
 
 def test_writing_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from tradewind.errors import NotFoundError, SpecError
-from tradewind.specs import KINDS, DatasetSpec, ModelSpec, ServeSpec, Spec, TrainSpec, load
+from tradewind.specs import KINDS, CatalogSpec, DatasetSpec, ModelSpec, ServeSpec, Spec, TrainSpec, load
 
 Write = Callable[[str], Path]
 
 TRAIN = "kind: train\nname: pilot\ndataset: stdlib@1\n"
 DATASET = "kind: dataset\nname: stdlib\ntext:\n  files: ['*.py']\n"
 SERVE = "kind: serve\nname: chat\nmodel: pilot@prod\n"
+CATALOG = "kind: catalog\nname: harbour\n"
 
 
 @pytest.fixture
@@ -36,7 +37,10 @@ def refusal(path: Path) -> SpecError:
     return caught.value
 
 
-@pytest.mark.parametrize(("text", "kind"), [(TRAIN, TrainSpec), (DATASET, DatasetSpec), (SERVE, ServeSpec)])
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [(TRAIN, TrainSpec), (DATASET, DatasetSpec), (SERVE, ServeSpec), (CATALOG, CatalogSpec)],
+)
 def test_few_lines_are_enough_for_each_kind(write: Write, text: str, kind: type[Spec]) -> None:
     path = write(text)
     assert type(load(path)) is kind
@@ -44,7 +48,7 @@ def test_few_lines_are_enough_for_each_kind(write: Write, text: str, kind: type[
 
 
 def test_every_kind_has_an_example_in_these_tests() -> None:
-    assert {text.split()[1] for text in (TRAIN, DATASET, SERVE)} == set(KINDS)
+    assert {text.split()[1] for text in (TRAIN, DATASET, SERVE, CATALOG)} == set(KINDS)
 
 
 def test_units_are_read_in_a_spec(write: Write) -> None:

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from tradewind.errors import CapacityError
-from tradewind.families import family
+from tradewind.families import shape_of
 from tradewind.specs import TrainSpec
 from tradewind.training.memory import PROCESS_BYTES, check_memory, need_bytes
 
@@ -25,8 +25,8 @@ def spec(**changes: Any) -> TrainSpec:
 
 
 def need(wish: TrainSpec, *, vocabulary: int = 1024) -> int:
-    shape = family("llama").shape(wish.model, vocabulary=vocabulary, context=wish.batch.tokens_per_sequence)
-    return need_bytes(wish, shape, parameters=family("llama").parameters(shape))
+    shape = shape_of(wish.model, vocabulary=vocabulary, context=wish.batch.tokens_per_sequence)
+    return need_bytes(wish, shape)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -43,8 +43,8 @@ def test_each_worker_needs_a_process() -> None:
 
 
 def check(wish: TrainSpec) -> None:
-    shape = family("llama").shape(wish.model, vocabulary=1024, context=wish.batch.tokens_per_sequence)
-    check_memory(wish, shape, parameters=family("llama").parameters(shape))
+    shape = shape_of(wish.model, vocabulary=1024, context=wish.batch.tokens_per_sequence)
+    check_memory(wish, shape)
 
 
 class Memory:

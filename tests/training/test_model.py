@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tradewind.families import ModelShape, family
+from tradewind.families import ModelShape, family, parameters
 from tradewind.training.model import Decoder
 
 SHAPES = {
@@ -70,7 +70,7 @@ def test_weights_of_transformers_give_the_same_logits_in_ours(shape: ModelShape)
 
 @shapes
 def test_family_counts_the_weights_of_the_module(shape: ModelShape) -> None:
-    assert family("llama").parameters(shape) == sum(weight.numel() for weight in Decoder(shape).parameters())
+    assert parameters(shape) == sum(weight.numel() for weight in Decoder(shape).parameters())
 
 
 @shapes

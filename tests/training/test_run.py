@@ -36,6 +36,7 @@ def begin(store: Store, name: str = NAME, *, process: ProcessName | None = None)
         machine=MACHINE,
         process=process or this_process(),
         versions={},
+        team="pilots",
         parents=("dataset:logbook@1",),
     )
     store.create(f"runs/{name}/run.json", start.to_json())
@@ -102,6 +103,30 @@ def test_end_tells_what_the_metrics_and_the_checkpoints_say(store: Store) -> Non
     assert end.parents == (f"run:{NAME}",)
     assert run.wait() is run
     assert run.best.step == 2
+
+
+def test_steps_made_again_checkpoints_and_waiting_are_not_productive(store: Store) -> None:
+    """Steps of 0.5 s: 4, of which 2 are made again after a checkpoint of 0.2 s; each waits 0.1 s for data."""
+    run = begin(store, process=GONE)
+    rows = [step(number, data_seconds=0.1) for number in (1, 2, 3, 4)]
+    rows[1] = step(2, data_seconds=0.1, heldout_loss=3.0, stopped_seconds=0.2)
+    write(run, *rows, *(step(number, attempt="b", data_seconds=0.1) for number in (3, 4, 5)))
+    end = run.ending()
+    assert end is not None
+    assert end.used_s == pytest.approx(7 * 0.4 + 0.2)
+    assert end.productive_s == pytest.approx(5 * 0.4)
+    (row,) = Ledger(store).rows()
+    assert (row.allocated_s, row.used_s, row.productive_s) == pytest.approx((3.0, 3.0, 2.0))
+
+
+def test_row_of_a_run_has_its_team_dataset_and_beginning(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes it: of a run that died, anyone who looks."""
+    monkeypatch.setenv("TRADEWIND_TEAM", "those-who-look")
+    run = begin(store, process=GONE)
+    assert run.ending() is not None
+    (row,) = Ledger(store).rows()
+    assert (row.team, row.run, row.dataset) == ("pilots", NAME, "logbook@1")
+    assert row.began_at == run.record.created_at
 
 
 def test_end_is_written_once_and_costs_once(store: Store) -> None:

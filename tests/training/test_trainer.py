@@ -43,6 +43,26 @@ def test_unknown_family_is_answered_with_the_nearest(store: Store) -> None:
         prepare(store, wish(model__family="lama"))
 
 
+def test_model_of_blocks_that_can_only_be_planned_is_refused(store: Store) -> None:
+    with pytest.raises(SpecError, match="with norms on queries and keys can be planned, but not trained here yet"):
+        prepare(store, wish(model__family="qwen"))
+
+
+def test_preset_with_another_vocabulary_is_refused_until_it_is_asked_for(store: Store) -> None:
+    preset = TrainSpec.of(name="pilot", dataset="logbook", model={"preset": "llama-3.2-1b"})
+    with pytest.raises(SpecError, match=f"a vocabulary of 128256, the tokenizer of logbook one of {VOCABULARY}") as one:
+        prepare(store, preset)
+    assert one.value.hint is not None
+    assert f"model.vocabulary: {VOCABULARY}" in one.value.hint
+
+
+def test_vocabulary_may_be_larger_than_that_of_the_data_and_not_smaller(store: Store) -> None:
+    _, shape = prepare(store, wish(model__vocabulary=2 * VOCABULARY))
+    assert shape.vocabulary == 2 * VOCABULARY
+    with pytest.raises(SpecError, match=f"a vocabulary of {VOCABULARY - 1}"):
+        prepare(store, wish(model__vocabulary=VOCABULARY - 1))
+
+
 @pytest.mark.parametrize("split", ["train", "heldout"])
 def test_damaged_shard_is_seen_before_anything_starts(store: Store, split: str) -> None:
     store.put(Datasets(store).get("logbook").record.splits[split].shards[-1].key, b"")

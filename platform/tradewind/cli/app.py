@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import tradewind
-from tradewind.cli import datasets, demo, endpoints, ledger, models, runs
+from tradewind.cli import budgets, catalog, cluster, datasets, demo, endpoints, ledger, migrate, models, plan, runs, tco
 from tradewind.cli.output import Where
 from tradewind.errors import StorageError, TradewindError
 from tradewind.progress import print_line
@@ -45,13 +45,20 @@ def root(
 
 
 app.command("demo")(demo.demo)
+app.command("offers")(catalog.offers)
+app.command("plan")(plan.plan)
 app.command("train")(runs.train)
 app.command("serve")(endpoints.serve)
-app.command("usage")(ledger.usage)
+app.add_typer(ledger.app, name="usage")
+app.add_typer(budgets.app, name="budgets")
+app.add_typer(catalog.app, name="catalog")
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.add_typer(endpoints.app, name="endpoints")
+app.add_typer(tco.app, name="tco")
+app.add_typer(migrate.app, name="migrate")
 
 
 def main() -> None:
@@ -89,6 +96,8 @@ def _fail(error: TradewindError, cause: Exception, arguments: list[str]) -> None
         print_line(f"error: {error.message}")
         for rank, text in sorted(getattr(error, "failures", {}).items()):
             print_line(f"  rank {rank}: {text}")
+        for miss in getattr(error, "misses", ()):
+            print_line(f"  nearest: {miss}")
         if error.hint:
             print_line(f"hint: {error.hint}")
     sys.exit(error.exit_code)

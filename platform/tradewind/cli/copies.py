@@ -83,7 +83,7 @@ def budget(
     json: Json = False,
 ) -> None:
     """What reading and copying over paid boundaries may cost this workspace, and what it has cost."""
-    from tradewind.storage.transfer.tariffs import NUSD
+    from tradewind.catalog.transfer import NUSD
     from tradewind.workspace import Workspace
 
     account = Workspace(workspace, egress_budget_usd=usd).egress_budget.account()

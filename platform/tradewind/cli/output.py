@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -60,6 +61,16 @@ def facts(title: str, values: Mapping[str, object]) -> None:
 def as_json(value: BaseModel | Sequence[BaseModel] | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
     """Print records or plain data as one JSON document."""
     typer.echo(json.dumps(_plain(value), indent=1))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a page where the user wants it. Raises SpecError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise SpecError(
+            f"{path} cannot be written: {exc.strerror}", hint="name a file in a folder that exists"
+        ) from exc
 
 
 def confirm(question: str, *, yes: bool) -> None:

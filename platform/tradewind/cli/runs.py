@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tradewind.cli.output import Json, Where, as_json, facts, table
-from tradewind.errors import SpecError
+from tradewind.cli.output import Json, Where, as_json, facts, table, write_file
+from tradewind.planner.choice.words import range_words
 from tradewind.units import format_count, format_seconds, format_usd
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ Name = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or `las
 
 def train(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file with `kind: train`.")],
+    on: Annotated[
+        str | None, typer.Option("--on", metavar="PLAN[#N]", help="A placement of a plan; without #N the first.")
+    ] = None,
     workspace: Where = None,
     json: Json = False,
 ) -> None:
@@ -30,7 +33,7 @@ def train(
 
     wish = TrainSpec.load(spec)
     with Workspace(workspace) as place:
-        run = place.train(wish).wait()
+        run = place.train(wish, on=on).wait()
         _show(run, json=json)
 
 
@@ -95,20 +98,11 @@ def report(
     place = Workspace(workspace)
     made = place.report(place.runs.get(run))
     if output:
-        _write(output, made.html)
+        write_file(output, made.html)
     if json:
         as_json({"url": made.url, "path": str(made.path) if made.path else None})
     else:
         typer.echo(str(output or made.path or made.url))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise SpecError(
-            f"{path} cannot be written: {exc.strerror}", hint="name a file in a folder that exists"
-        ) from exc
 
 
 def _show(run: Run, *, json: bool) -> None:
@@ -118,6 +112,7 @@ def _show(run: Run, *, json: bool) -> None:
             {
                 **summary.model_dump(mode="json"),
                 "end": end.model_dump(mode="json") if end else None,
+                "prediction": said.model_dump(mode="json") if (said := run.record.prediction) else None,
                 "checkpoints": [{"step": one.step, "heldout_loss": one.heldout_loss} for one in checkpoints],
             }
         )
@@ -134,6 +129,7 @@ def _show(run: Run, *, json: bool) -> None:
             **({"tokens/s": format_count(end.tokens_per_s)} if end else {}),
             "waiting for data": _waited(run),
             **(_taken(end.effort) if end and end.effort else {}),
+            **_foreseen(run),
             "checkpoints": ", ".join(f"step {one.step} ({one.heldout_loss:.3f})" for one in checkpoints) or "none",
         },
     )
@@ -144,6 +140,20 @@ def _waited(run: Run) -> str | None:
     rows = run.metrics()
     seconds = rows[-1].seconds if rows else 0.0
     return f"{sum(row.data_seconds for row in rows) / seconds:.1%} of the time" if seconds else None
+
+
+def _foreseen(run: Run) -> dict[str, object]:
+    """What was predicted when the run began, to compare with what it took."""
+    said = run.record.prediction
+    if said is None:
+        return {}
+    where = {"plan": f"{said.plan}, on {said.offer}"} if said.plan else {}
+    return {
+        **where,
+        "predicted time": f"{range_words(said.seconds, format_seconds)}, {said.basis}",
+        "predicted tokens/s": range_words(said.tokens_per_s, format_count),
+        "predicted cost": range_words(said.usd, format_usd),
+    }
 
 
 def _taken(effort: Effort) -> dict[str, object]:

@@ -64,6 +64,17 @@ class RaySession:
                 hint="close the workspace first, or take fewer workers",
             )
 
+    def check_machines(self, count: int) -> None:
+        """Raises CapacityError when fewer machines than that are in this Ray."""
+        import ray
+
+        there = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
+        if there < count:
+            raise CapacityError(
+                f"the plan is for {count} machines, and {there} are in this Ray",
+                hint="start a Ray cluster with as many, and set RAY_ADDRESS",
+            )
+
     def close(self) -> None:
         """Leave Ray. The last user of a Ray of our own ends its processes and removes its folder."""
         self.users -= 1

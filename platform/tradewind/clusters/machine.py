@@ -12,19 +12,21 @@ import psutil
 
 from tradewind.errors import SpecError
 from tradewind.records import Machine
+from tradewind.storage.transfer.place import this_place
 
 PRICE = "TRADEWIND_USD_PER_HOUR"
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def this_machine() -> Machine:
-    """Raises SpecError when the price in the environment is not one."""
+    """Raises SpecError when the price or the place in the environment is not one."""
     return Machine(
         host=socket.gethostname(),
         processor=_processor(),
         num_cpus=usable_cpus(),
         memory_bytes=memory_limit(),
         usd_per_hour=_price(),
+        place=this_place(),
     )
 
 

@@ -1,77 +1,18 @@
-"""The ledger: rows of usage, appended as Parquet files to the workspace and never changed."""
+"""Rows of the ledger from what was metered. What a row is about, its subject and parents say, and columns as well."""
 
 from __future__ import annotations
 
-import io
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from datetime import date, datetime, timedelta
 
-from tradewind.errors import IntegrityError
-from tradewind.records import Activity, Effort, Machine, Usage
-from tradewind.storage import Store
-from tradewind.storage.transfer.meter import Batch, TransferMeter
-from tradewind.storage.transfer.tariffs import NUSD
+from tradewind.catalog.transfer import NUSD
+from tradewind.ledger.team import this_team
+from tradewind.records import Activity, Effort, Machine, Usage, now
+from tradewind.storage.transfer.meter import Batch
 
-FOLDER = "ledger/usage"
-
-
-@dataclass(frozen=True)
-class Ledger:
-    store: Store
-
-    def record(self, rows: Iterable[Usage], *, name: str | None = None) -> None:
-        """Append rows as one object, all or none. Under a `name` they are there once, however often they come."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        rows = list(rows)
-        if not rows:
-            return
-        plain = [row.model_dump() | {"parents": list(row.parents)} for row in rows]
-        buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(plain, schema=_schema()), buffer, write_page_checksum=True)
-        day = max(row.created_at for row in rows).astimezone(UTC).date().isoformat()
-        self.store.put(f"{FOLDER}/date={day}/{name or uuid.uuid4().hex}.parquet", buffer.getvalue())
-
-    def record_transfers(self, meter: TransferMeter, *, subject: str, machine: str) -> list[Usage]:
-        """Write down what a meter has counted since the last call: a row for each store and boundary.
-
-        After an error the same call writes the same rows under the same name, so nothing is counted twice.
-        """
-        batch = meter.take()
-        if batch is None:
-            return []
-        rows = _transfers(batch, subject, machine)
-        self.record(rows, name=f"transfer-{batch.name}")
-        meter.done(batch)
-        return rows
-
-    def rows(self, *, since: datetime | None = None) -> list[Usage]:
-        """All rows, oldest first; with `since` only those of that moment or later. Raises IntegrityError."""
-        since = since.astimezone(UTC) if since else None
-        rows = (row for key in self._keys(since) for row in self._read(key))
-        return sorted((row for row in rows if since is None or row.created_at >= since), key=lambda row: row.created_at)
-
-    def _keys(self, since: datetime | None) -> Iterator[str]:
-        first = f"{FOLDER}/date={since.date().isoformat()}" if since else ""
-        return (item.key for item in self.store.list(FOLDER) if item.key >= first)
-
-    def _read(self, key: str) -> list[Usage]:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        data = self.store.get(key)
-        try:
-            table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
-            return [Usage.model_validate(row) for row in table.to_pylist()]
-        except (pa.ArrowException, OSError, ValueError) as exc:  # pyarrow says OSError where a part cannot be decoded
-            raise IntegrityError(
-                f"{self.store.url}/{key} is not a whole Parquet file of usage", hint="restore or delete it"
-            ) from exc
+NOTHING = Effort(seconds=0, cpu_seconds=0, energy_wh=0, usd=0)
+KINDS = ("run", "model", "endpoint", "dataset")
+"""Columns that hold the name of a subject or parent of that kind."""
 
 
 def usage(
@@ -84,61 +25,107 @@ def usage(
     tokens_out: int = 0,
     requests: int = 0,
     parents: tuple[str, ...] = (),
+    team: str | None = None,
+    dataset: str | None = None,
+    devices: int | None = None,
+    used_s: float | None = None,
+    productive_s: float | None = None,
+    began_at: datetime | None = None,
 ) -> Usage:
-    """A row of the ledger for work that has been metered. `parents` are what was used for it, beside the subject."""
+    """A row for work that has been metered. `parents` are what was used for it, beside the subject.
+
+    It has just ended, unless `began_at` says when it began.
+
+    Of a machine's devices it held `devices`, or all, and pays for that share. `used_s` and `productive_s` are
+    device-seconds, at most what was held; without them all time was productive. Without `team` it is this one's.
+    """
+    held = machine.devices if devices is None else devices
+    share = held / machine.devices
+    allocated_s = effort.seconds * held
+    used_s = allocated_s if used_s is None else min(used_s, allocated_s)
+    values = _named(subject, parents) | ({} if dataset is None else {"dataset": dataset})
+    values |= effort.model_dump() | {"usd": effort.usd * share, "energy_wh": effort.energy_wh * share}
     return Usage(
         usage_id=uuid.uuid4().hex,
+        began_at=began_at or now() - timedelta(seconds=effort.seconds),
         activity=activity,
         subject=subject,
         parents=(subject, *parents),
+        team=this_team() if team is None else team,
         machine=machine.host,
+        cloud=machine.place.cloud,
+        region=machine.place.region,
+        device=machine.device,
+        devices=held,
         requests=requests,
         tokens_in=tokens_in,
         tokens_out=tokens_out,
-        **effort.model_dump(),
+        allocated_s=allocated_s,
+        used_s=used_s,
+        productive_s=used_s if productive_s is None else min(productive_s, used_s),
+        usd_per_hour=machine.usd_per_hour * share,
+        price_as_of=machine.price_as_of,
+        **values,
     )
 
 
-def _transfers(batch: Batch, subject: str, machine: str) -> list[Usage]:
-    nothing = Effort(seconds=0, cpu_seconds=0, energy_wh=0, usd=0)
+def node_usage(machine: Machine, *, cluster: str, began_at: datetime, seconds: float, team: str = "") -> Usage:
+    """The time of a node of a cluster, from the moment that it cost money: what its work is held against.
+
+    Written once for any stretch of time, such as every hour and when the node ends. It is in no sum of usage.
+    """
+    return Usage(
+        usage_id=uuid.uuid4().hex,
+        created_at=began_at + timedelta(seconds=seconds),
+        began_at=began_at,
+        activity="cluster",
+        subject=f"node:{machine.host}",
+        parents=(f"node:{machine.host}", f"cluster:{cluster}"),
+        team=team,
+        machine=machine.host,
+        cloud=machine.place.cloud,
+        region=machine.place.region,
+        device=machine.device,
+        devices=machine.devices,
+        seconds=seconds,
+        allocated_s=seconds * machine.devices,
+        cpu_seconds=0,
+        energy_wh=0,
+        usd=seconds / 3600 * machine.usd_per_hour,
+        usd_per_hour=machine.usd_per_hour,
+        price_as_of=machine.price_as_of,
+    )
+
+
+def transfers(batch: Batch, subject: str, machine: Machine, *, team: str | None, dataset: str | None) -> list[Usage]:
+    """A row for each store and boundary of what a meter has counted."""
+    named = _named(subject, ()) | ({} if dataset is None else {"dataset": dataset})
     return [
         Usage(
             usage_id=f"{batch.name}-{number}",
             created_at=batch.at,
+            began_at=batch.at,
             activity="transfer",
             subject=subject,
             parents=(subject,),
-            machine=machine,
+            team=this_team() if team is None else team,
+            machine=machine.host,
+            cloud=machine.place.cloud,
+            region=machine.place.region,
+            device=machine.device,
+            devices=0,
             num_bytes=moved.num_bytes,
             boundary=moved.boundary,
             store=moved.store,
-            **nothing.model_dump() | {"usd": moved.nusd / NUSD},
+            price_as_of=date.fromisoformat(moved.as_of) if moved.as_of else None,
+            **named,
+            **NOTHING.model_dump() | {"usd": moved.nusd / NUSD},
         )
         for number, moved in enumerate(batch.moved)
     ]
 
 
-def _schema() -> Any:
-    import pyarrow as pa
-
-    return pa.schema([(name, _column(name, field.annotation)) for name, field in Usage.model_fields.items()])
-
-
-def _column(name: str, annotation: Any) -> Any:
-    """The Arrow type of a field. Raises TypeError for one that has none here."""
-    import pyarrow as pa
-
-    types = {
-        str: pa.string(),
-        int: pa.int64(),
-        float: pa.float64(),
-        datetime: pa.timestamp("us", tz="UTC"),
-        tuple[str, ...]: pa.list_(pa.string()),
-    }
-    given = [kind for kind in get_args(annotation) if kind is not type(None)]
-    kind = given[0] if get_origin(annotation) in (Union, UnionType) and len(given) == 1 else annotation
-    if get_origin(kind) is Literal and all(isinstance(word, str) for word in get_args(kind)):
-        kind = str
-    if kind not in types:
-        raise TypeError(f"no column type for the field {name} of usage: {annotation}")
-    return types[kind]
+def _named(subject: str, parents: tuple[str, ...]) -> dict[str, str]:
+    """The names of the subject and of what it was made from, each in its column; several of one kind joined by `+`."""
+    ids = [one.partition(":") for one in dict.fromkeys((subject, *parents))]
+    return {kind: "+".join(name for word, _, name in ids if word == kind) for kind in KINDS}

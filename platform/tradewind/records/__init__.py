@@ -1,36 +1,57 @@
 """Facts written by the platform: what was made, from what, when, and what it took."""
 
 from tradewind.records.base import Fact, Record, StoredFile, now
+from tradewind.records.budget import BudgetChange, Period, Reservation
+from tradewind.records.cluster import Action, Attempt, Decision, Launch, Outcome
 from tradewind.records.copy import DatasetCopy, EgressChange
 from tradewind.records.dataset import DatasetVersion, Shard, Split, TokenizerFile
 from tradewind.records.endpoint import EndpointState
 from tradewind.records.machine import Effort, Machine, ProcessName
+from tradewind.records.measurement import Measured, Measurement
 from tradewind.records.model import AliasMove, ModelVersion
 from tradewind.records.place import LOCAL, UNKNOWN, Boundary, Place, boundary
+from tradewind.records.plan import Basis, Cost, Interval, Placement, PlanRecord, Prediction
 from tradewind.records.retention import Removal, Sweep, TagMove
 from tradewind.records.run import CheckpointRecord, RunEnd, RunStart, RunSummary, Status, StepMetrics
 from tradewind.records.tiers import TierChange, TierMove
-from tradewind.records.usage import Activity, Usage
+from tradewind.records.usage import Activity, Compaction, Usage
 
 __all__ = [
     "LOCAL",
     "UNKNOWN",
+    "Action",
     "Activity",
     "AliasMove",
+    "Attempt",
+    "Basis",
     "Boundary",
+    "BudgetChange",
     "CheckpointRecord",
+    "Compaction",
+    "Cost",
     "DatasetCopy",
     "DatasetVersion",
+    "Decision",
     "Effort",
     "EgressChange",
     "EndpointState",
     "Fact",
+    "Interval",
+    "Launch",
     "Machine",
+    "Measured",
+    "Measurement",
     "ModelVersion",
+    "Outcome",
+    "Period",
     "Place",
+    "Placement",
+    "PlanRecord",
+    "Prediction",
     "ProcessName",
     "Record",
     "Removal",
+    "Reservation",
     "RunEnd",
     "RunStart",
     "RunSummary",

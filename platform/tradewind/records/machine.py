@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from tradewind.records.base import Fact
+from tradewind.records.place import UNKNOWN, Place
 
 
 class Machine(Fact):
@@ -11,6 +14,12 @@ class Machine(Fact):
     num_cpus: int
     memory_bytes: int
     usd_per_hour: float
+    price_as_of: date | None = None
+    """The day of that price; None where nobody knows."""
+    place: Place = UNKNOWN
+    device: str = "cpu"
+    """Its chips; a machine without accelerators is one device, `cpu`."""
+    devices: int = 1
 
 
 class ProcessName(Fact):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tradewind.records.base import Fact, Record, StoredFile
 from tradewind.records.machine import Effort, Machine, ProcessName
+from tradewind.records.plan import Prediction
 
 Status = Literal["running", "finished", "failed", "stopped"]
 
@@ -25,6 +26,10 @@ class RunStart(Record):
     machine: Machine
     process: ProcessName
     versions: dict[str, str]
+    team: str = ""
+    """Whose run it is, for the ledger."""
+    prediction: Prediction | None = None
+    """What it was expected to take; None where nothing could be said."""
 
     @property
     def id(self) -> str:
@@ -50,6 +55,8 @@ class StepMetrics(Fact):
     cpu_seconds: float
     data_seconds: float = 0.0
     """Part of the step in which workers waited for data, on average."""
+    stopped_seconds: float = 0.0
+    """Time behind the step, and not in `seconds`, in which a checkpoint was evaluated and saved."""
     heldout_loss: float | None = None
 
 
@@ -90,6 +97,10 @@ class RunEnd(Record):
     best_step: int | None = None
     restarts: int = 0
     effort: Effort | None = None
+    used_s: float = 0.0
+    """Seconds of steps, those that were made again included, and of checkpoints."""
+    productive_s: float = 0.0
+    """Seconds of the steps that count in the result. Waiting for data is in neither."""
 
     @property
     def id(self) -> str:

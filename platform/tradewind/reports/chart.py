@@ -1,37 +1,21 @@
-"""The loss curve as one inline <svg>, drawn by matplotlib.
-
-Colours are CSS variables with a fallback, so that the page around the picture decides between light and dark; letters
-stay text in the font of the page.
-"""
+"""The loss curve as one inline <svg>."""
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
-import re
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from tradewind.records import CheckpointRecord, StepMetrics
+from tradewind.reports.drawing import FRAME, ROUND, draw, style_axes
 from tradewind.units import format_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {
-    "--ink": "#5b6673",
-    "--rule": "#e3e8ee",
-    "--raw": "#a9cfd6",
-    "--curve": "#0f7f92",
-    "--heldout": "#d0591b",
-    "--bigram": "#7a54b8",
-}
-"""CSS variable → what it falls back to. Each colour is used for one purpose only: it is also the mark to replace."""
-
-ROUND = (1, 2, 2.5, 5, 10)
-"""What the distance of two ticks may start with."""
+COLOURS = {**FRAME, "--raw": "#a9cfd6", "--curve": "#0f7f92", "--heldout": "#d0591b", "--bigram": "#7a54b8"}
+"""CSS variable → what it falls back to."""
 
 MOST_POINTS = 500
 """More than this many points on one curve cannot be told apart on a screen."""
@@ -46,15 +30,9 @@ def loss_curve(
     height_px: int = 360,
 ) -> str:
     """Loss in nats a token over tokens trained on: raw and smoothed, held-out points, and the bigram baseline."""
-    import matplotlib.style
-    from matplotlib.figure import Figure
-
     steps, held = _in_order(metrics), _heldout(checkpoints)
-    # The SVG writer takes these two from nowhere else. The context also keeps a user's own style out, and restores it.
-    settings = {"svg.fonttype": "none", "svg.hashsalt": f"loss curve {width_px}"}
-    with matplotlib.style.context(["default", settings]):
-        figure = Figure(figsize=(width_px / 72, height_px / 72), dpi=72, layout="constrained")
-        axes = figure.add_subplot()
+
+    def paint(axes: Axes) -> None:
         if steps or held:
             _draw_axes(axes, most_ticks=6 if width_px > 500 else 3)
             _draw_losses(axes, steps, held, bigram_loss)
@@ -62,9 +40,9 @@ def loss_curve(
         else:
             axes.set_axis_off()
             axes.text(0.5, 0.5, "no steps recorded", ha="center", color=COLOURS["--ink"], fontsize=14)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Type")))
-    return _inline(file.getvalue(), title=_describe(steps, held, bigram_loss))
+
+    title = _describe(steps, held, bigram_loss)
+    return draw(paint, title=title, colours=COLOURS, width_px=width_px, height_px=height_px)
 
 
 def _in_order(metrics: Sequence[StepMetrics]) -> list[StepMetrics]:
@@ -81,15 +59,9 @@ def _heldout(checkpoints: Sequence[CheckpointRecord]) -> list[tuple[int, float]]
 def _draw_axes(axes: Axes, *, most_ticks: int) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axes.set_xlabel("tokens trained on", color=COLOURS["--ink"], fontsize=12)
-    axes.set_ylabel("loss, nats per token", color=COLOURS["--ink"], fontsize=12)
+    style_axes(axes, x="tokens trained on", y="loss, nats per token")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: format_count(tokens)))
     axes.xaxis.set_major_locator(MaxNLocator(most_ticks, steps=ROUND))
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=ROUND))
-    axes.tick_params(colors=COLOURS["--ink"], labelsize=12, length=0, pad=6)
-    axes.grid(axis="y", color=COLOURS["--rule"], linewidth=1)
-    axes.spines[:].set_visible(False)
-    axes.margins(x=0.02)
 
 
 def _draw_losses(
@@ -130,15 +102,3 @@ def _describe(steps: Sequence[StepMetrics], held: Sequence[tuple[int, float]], b
     if bigram_loss is not None:
         words.append(f"bigram baseline {bigram_loss:.3f}")
     return ", ".join(words) if words[1:] else "Loss curve, no steps recorded"
-
-
-def _inline(svg: str, *, title: str) -> str:
-    """The <svg> element alone, with the page's font and colours, and a title for those who cannot see it."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<g id=\"[^\"]*\">", "<g>", svg)  # names like axes_1 would be there twice on a page of two pictures
-    svg = re.sub(r"font: ([0-9.]+px)[^;\"]*", r"font-size: \1", svg)
-    svg = re.sub(r" font-family: [^;\"]*;", "", svg)
-    for variable, colour in COLOURS.items():
-        svg = svg.replace(colour, f"var({variable}, {colour})")
-    return svg.replace("<svg", '<svg role="img" class="chart"', 1).replace(">", f"><title>{escape(title)}</title>", 1)

@@ -18,6 +18,7 @@ from tradewind import progress
 from tradewind.clusters import RaySession, connect, is_gone, is_here, is_local, stop, this_process
 from tradewind.engines import ENGINES
 from tradewind.errors import CapacityError, NotFoundError, RunError, SpecError, did_you_mean
+from tradewind.ledger import this_team
 from tradewind.records import EndpointState
 from tradewind.registry import Models
 from tradewind.serving.replica import Replica
@@ -117,7 +118,7 @@ def deploy(store: Store, spec: ServeSpec, session: RaySession) -> Endpoint:
             proxy_location="HeadOnly",
         )
         try:
-            replica = Replica(spec=spec, store=store, model=model, subject=f"endpoint:{spec.name}")
+            replica = Replica(spec=spec, store=store, model=model, subject=f"endpoint:{spec.name}", team=this_team())
             num_cpus = 0 if session.is_own else 1
             serve.run(_application(replica, num_cpus=num_cpus), name=spec.name, route_prefix="/")
             if session.is_own:

@@ -73,6 +73,8 @@ class Served:
     tokens_out: int = 0
     began: float = 0.0
     seconds: float = 0.0
+    answered: bool = False
+    """To the end: nothing failed, and nobody went away."""
 
     def usage(self) -> dict[str, int]:
         total = self.tokens_in + self.tokens_out
@@ -163,6 +165,7 @@ class Completion:
                 async for piece in self._engine.generate(prompt, self._request.sampling):
                     self._served.tokens_out += piece.tokens
                     yield index, piece.text, piece.finish_reason
+            self._served.answered = True
         finally:
             self._served.seconds = time.monotonic() - self._served.began
             self._report(self._served)

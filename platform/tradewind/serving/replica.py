@@ -25,6 +25,8 @@ from tradewind.specs import ServeSpec
 from tradewind.storage import Store
 
 WRITE_EVERY_S = 2.0
+HELD_EVERY_S = 600.0
+"""So often is written down that a machine was held, also when it has answered nothing."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Replica:
     store: Store
     model: str
     subject: str
+    team: str = ""
 
     def app(self) -> FastAPI:
         """The ASGI app. Its start-up raises IntegrityError when the model's files are damaged."""
@@ -42,13 +45,16 @@ class Replica:
 
         @contextlib.asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            began = time.monotonic()
             await asyncio.to_thread(self._start, backend)
-            meter = app.state.meter = UsageMeter(Ledger(self.store), self.subject, model=self.model)
+            meter = app.state.meter = UsageMeter(
+                Ledger(self.store), self.subject, model=self.model, team=self.team, began=began
+            )
             writing = asyncio.create_task(meter.write_forever())
             yield
             writing.cancel()
             await asyncio.to_thread(backend.stop)
-            meter.close_row()
+            meter.close_row(is_last=True)
             meter.write()
 
         app = FastAPI(title=f"tradewind: {self.spec.name}", lifespan=lifespan)
@@ -62,15 +68,20 @@ class Replica:
 
 
 class UsageMeter:
-    """Adds up what requests took, and writes it to the ledger every few seconds and at the end."""
+    """Adds up what requests took, and writes it to the ledger every few seconds and at the end.
 
-    def __init__(self, ledger: Ledger, subject: str, *, model: str) -> None:
+    The machine is held from `began`, a moment of `time.monotonic`, until the last row, whether or not it answers.
+    """
+
+    def __init__(self, ledger: Ledger, subject: str, *, model: str, team: str = "", began: float | None = None) -> None:
         self._ledger = ledger
         self._subject = subject
         self._model = model
+        self._team = team
         self._machine = this_machine()
         self._cpu = time.process_time()
-        self._counted_until = time.monotonic()
+        self._held_since = time.monotonic() if began is None else began
+        self._busy, self._productive = Busy(self._held_since), Busy(self._held_since)
         self._served: list[Served] = []
         self._unwritten: list[Usage] = []
         self._writing = threading.Lock()
@@ -79,9 +90,9 @@ class UsageMeter:
         """Count one request that has ended."""
         self._served.append(served)
 
-    def close_row(self) -> None:
-        """Make a row of the requests that have ended since the last one."""
-        if self._served:
+    def close_row(self, *, is_last: bool = False) -> None:
+        """Make a row of the time since the last one, when requests have ended in it, or it is long, or the last."""
+        if self._served or is_last or time.monotonic() - self._held_since >= HELD_EVERY_S:
             served, self._served = self._served, []
             self._unwritten.append(self._row(served))
 
@@ -104,19 +115,31 @@ class UsageMeter:
 
     def _row(self, served: list[Served]) -> Usage:
         cpu, self._cpu = time.process_time() - self._cpu, time.process_time()
+        held_since, self._held_since = self._held_since, time.monotonic()
+        devices = self._machine.devices
         return usage(
             "serving",
             self._subject,
             self._machine,
-            effort(self._machine, seconds=self._busy_seconds(served), cpu_seconds=cpu),
+            effort(self._machine, seconds=self._held_since - held_since, cpu_seconds=cpu),
             requests=len(served),
             tokens_in=sum(one.tokens_in for one in served),
             tokens_out=sum(one.tokens_out for one in served),
             parents=(f"model:{self._model}",),
+            team=self._team,
+            used_s=self._busy.seconds(served) * devices,
+            productive_s=self._productive.seconds([one for one in served if one.answered]) * devices,
         )
 
-    def _busy_seconds(self, served: list[Served]) -> float:
-        """Seconds in which at least one of the requests was open, those of earlier rows left out."""
+
+class Busy:
+    """Seconds in which at least one of some requests was open; each second counts once."""
+
+    def __init__(self, began: float) -> None:
+        self._counted_until = began
+
+    def seconds(self, served: list[Served]) -> float:
+        """Those of requests that have ended since the last call, without what was counted then."""
         busy = 0.0
         for one in sorted(served, key=lambda one: one.began):
             end = one.began + one.seconds

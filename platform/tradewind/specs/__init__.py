@@ -4,14 +4,37 @@ from pathlib import Path
 
 from tradewind.errors import SpecError, did_you_mean
 from tradewind.specs.base import Spec
+from tradewind.specs.catalog import CatalogSpec, ChipSpec, DiscountSpec, HardwareSpec, ReservationSpec
+from tradewind.specs.cluster import (
+    CandidateSpec,
+    ClusterSpec,
+    GroupSpec,
+    HeadSpec,
+    JobSpec,
+    KubernetesSpec,
+    OverlaySpec,
+    ServiceSpec,
+    SiteSpec,
+)
 from tradewind.specs.dataset import DatasetSpec, TextSpec, TokenizerSpec
 from tradewind.specs.document import Document
 from tradewind.specs.reference import Reference
-from tradewind.specs.serve import ServeSpec
+from tradewind.specs.serve import ServeSpec, TrafficSpec
 from tradewind.specs.table import TableSpec
-from tradewind.specs.train import BatchSpec, ModelSpec, OptimizerSpec, OrderSpec, TrainSpec
+from tradewind.specs.train import (
+    BatchSpec,
+    ExpertsSpec,
+    LatentSpec,
+    ModelSpec,
+    OptimizerSpec,
+    OrderSpec,
+    TrainSpec,
+)
+from tradewind.specs.where import WhereSpec
 
-KINDS: dict[str, type[Spec]] = {spec.kind: spec for spec in (DatasetSpec, TrainSpec, ServeSpec)}
+KINDS: dict[str, type[Spec]] = {
+    spec.kind: spec for spec in (DatasetSpec, TrainSpec, ServeSpec, CatalogSpec, ClusterSpec)
+}
 
 
 def load(path: str | Path) -> Spec:
@@ -28,16 +51,34 @@ def load(path: str | Path) -> Spec:
 __all__ = [
     "KINDS",
     "BatchSpec",
+    "CandidateSpec",
+    "CatalogSpec",
+    "ChipSpec",
+    "ClusterSpec",
     "DatasetSpec",
+    "DiscountSpec",
+    "ExpertsSpec",
+    "GroupSpec",
+    "HardwareSpec",
+    "HeadSpec",
+    "JobSpec",
+    "KubernetesSpec",
+    "LatentSpec",
     "ModelSpec",
     "OptimizerSpec",
     "OrderSpec",
+    "OverlaySpec",
     "Reference",
+    "ReservationSpec",
     "ServeSpec",
+    "ServiceSpec",
+    "SiteSpec",
     "Spec",
     "TableSpec",
     "TextSpec",
     "TokenizerSpec",
+    "TrafficSpec",
     "TrainSpec",
+    "WhereSpec",
     "load",
 ]

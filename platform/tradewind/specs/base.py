@@ -31,6 +31,15 @@ class Block(BaseModel):
             raise ValueError("a number is needed")
         return value
 
+    @classmethod
+    def from_document(cls, document: Document) -> Self:
+        """The block in a document that has been read already, whatever its `kind` says. Raises SpecError."""
+        values = {key: value for key, value in document.values.items() if key != "kind"}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as exc:
+            raise SpecError("\n".join(_complaints(cls, exc, document))) from exc
+
 
 class Spec(Block):
     """A wish written by a person. `kind` is the word that its YAML file starts with."""
@@ -47,15 +56,6 @@ class Spec(Block):
         if kind != cls.kind:
             raise SpecError(f"{document.place(('kind',))}: this is a {kind!r} spec, not a {cls.kind!r} spec")
         return cls.from_document(document)
-
-    @classmethod
-    def from_document(cls, document: Document) -> Self:
-        """The spec in a document that has been read already, whatever its `kind` says."""
-        values = {key: value for key, value in document.values.items() if key != "kind"}
-        try:
-            return cls.model_validate(values)
-        except ValidationError as exc:
-            raise SpecError("\n".join(_complaints(cls, exc, document))) from exc
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -117,6 +117,6 @@ def _block(model: type[BaseModel], names: list[str]) -> type[BaseModel]:
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, tuple):
         return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)
     return None

@@ -84,7 +84,7 @@ def start_moto() -> Iterator[Moto]:
     if not moto_available():
         raise NotFoundError("moto is not installed", hint="pip install 'moto[s3,server]'")
     port = free_port()
-    with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
+    with running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
         yield Moto(f"http://127.0.0.1:{port}")
 
 
@@ -124,7 +124,7 @@ def start_azurite() -> Iterator[Azurite]:
     with tempfile.TemporaryDirectory(prefix="tradewind-azurite-") as folder:
         command = [program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", folder]
         command += ["--silent", "--loose", "--skipApiVersionCheck", "--disableTelemetry"]
-        with _running(command, port, {"AZURITE_ACCOUNTS": f"{account}:{key}"}):
+        with running(command, port, {"AZURITE_ACCOUNTS": f"{account}:{key}"}):
             yield Azurite(f"http://127.0.0.1:{port}/{account}", account, key)
 
 
@@ -142,22 +142,28 @@ def _azurite() -> str | None:
 
 
 @contextmanager
-def _running(command: Sequence[str], port: int, environment: Mapping[str, str] | None = None) -> Iterator[None]:
+def running(
+    command: Sequence[str], port: int, environment: Mapping[str, str] | None = None, *, address: str = "127.0.0.1"
+) -> Iterator[None]:
+    """A server in a process of its own, from when it listens there until the block ends.
+
+    Raises StorageError when it does not start.
+    """
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(  # noqa: S603
             command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**os.environ, **(environment or {})}
         )
         try:
-            _wait(process, port, Path(command[0]).name)
+            _wait(process, port, Path(command[0]).name, address)
             yield
         finally:
             process.kill()
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, name: str) -> None:
+def _wait(process: subprocess.Popen[bytes], port: int, name: str, address: str) -> None:
     end = time.monotonic() + START_TIMEOUT_S
-    while not _listens(port):
+    while not _listens(port, address):
         if process.poll() is not None:
             raise StorageError(f"{name} ended with exit code {process.returncode}", hint="run it by hand to see why")
         if time.monotonic() > end:
@@ -165,10 +171,10 @@ def _wait(process: subprocess.Popen[bytes], port: int, name: str) -> None:
         time.sleep(POLL_S)
 
 
-def _listens(port: int) -> bool:
+def _listens(port: int, address: str = "127.0.0.1") -> bool:
     with socket.socket() as client:
         client.settimeout(1)
-        return client.connect_ex(("127.0.0.1", port)) == 0
+        return client.connect_ex((address, port)) == 0
 
 
 def _ask(method: str, url: str, headers: Mapping[str, str], *, also: int = http.client.OK) -> None:

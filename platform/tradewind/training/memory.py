@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tradewind.clusters import memory_free
 from tradewind.errors import CapacityError
-from tradewind.families import ModelShape
+from tradewind.families import ModelShape, parameters
 from tradewind.specs import TrainSpec
 from tradewind.units import format_bytes
 
@@ -15,21 +15,21 @@ RAY_BYTES = 1536 * 1024**2
 FLOAT_BYTES = 4
 
 
-def need_bytes(spec: TrainSpec, shape: ModelShape, *, parameters: int) -> int:
+def need_bytes(spec: TrainSpec, shape: ModelShape) -> int:
     """An upper estimate of the memory of all workers on one machine, in bytes. All numbers are float32.
 
     Weights, gradients and AdamW's two moments are sharded; each worker also gathers whole weights and gradients. The
     activations of a block are about 14 hidden + 3 ffn floats a token, the logits and their gradient 3 vocabularies.
     """
-    state = 4 * parameters + spec.workers * 2 * parameters
+    state = (4 + 2 * spec.workers) * parameters(shape)
     tokens = spec.batch.sequences * spec.batch.tokens_per_sequence
     activations = tokens * (shape.layers * (14 * shape.hidden + 3 * shape.ffn) + 3 * shape.vocabulary)
     return RAY_BYTES + spec.workers * PROCESS_BYTES + FLOAT_BYTES * (state + activations)
 
 
-def check_memory(spec: TrainSpec, shape: ModelShape, *, parameters: int) -> None:
+def check_memory(spec: TrainSpec, shape: ModelShape) -> None:
     """Raises CapacityError when this machine has less free memory than the run is estimated to need."""
-    need, free = need_bytes(spec, shape, parameters=parameters), memory_free()
+    need, free = need_bytes(spec, shape), memory_free()
     if need > free:
         raise CapacityError(
             f"run {spec.name!r} needs about {format_bytes(need)} of memory, and {format_bytes(free)} are free here",

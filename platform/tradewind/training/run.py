@@ -15,7 +15,19 @@ from tradewind import progress
 from tradewind.clusters import is_gone
 from tradewind.errors import ConflictError, NotFoundError, RunError, StorageError, did_you_mean
 from tradewind.ledger import Ledger, effort, usage
-from tradewind.records import CheckpointRecord, RunEnd, RunStart, RunSummary, Status, StepMetrics, now
+from tradewind.planner.measurements import keep
+from tradewind.planner.prediction import taught
+from tradewind.records import (
+    CheckpointRecord,
+    Effort,
+    RunEnd,
+    RunStart,
+    RunSummary,
+    Status,
+    StepMetrics,
+    Usage,
+    now,
+)
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store
 from tradewind.units import format_count
@@ -60,6 +72,8 @@ class MetricsReader:
         self._files = files
         self._seen: set[str] = set()
         self.attempts: list[str] = []
+        self.used_s = 0.0
+        """Seconds of all steps read so far, also of those that were made again, and of their checkpoints."""
 
     def new(self) -> list[StepMetrics]:
         """The steps written since the last call, in order, without what lost workers did after their checkpoint."""
@@ -68,6 +82,7 @@ class MetricsReader:
         self._seen.update(keys)
         steps: dict[int, StepMetrics] = {}
         for row in (row for key in keys for row in self._rows(key)):
+            self.used_s += _work_s(row) + row.stopped_seconds
             if row.attempt not in self.attempts:
                 self.attempts.append(row.attempt)
                 steps = {step: earlier for step, earlier in steps.items() if step < row.step}
@@ -151,20 +166,22 @@ class Run:
         if self.end is not None:
             return
         assert end.effort is not None
-        row = usage("training", self.record.id, self.record.machine, end.effort, tokens_in=end.tokens)
-        Ledger(self.files.store).record([row], name=self.name)
+        Ledger(self.files.store).record([_usage(self.record, end, end.effort)], name=self.name)
         try:
             self.files.store.create(self.files.key("end.json"), end.to_json())
         except ConflictError:
             return
+        if status == "finished" and (measurement := taught(self.files.store, self.record, end)):
+            keep(self.files.store, measurement)
 
     def _ending(self, status: Status, *, message: str, bigram_loss: float | None) -> RunEnd:
         start, checkpoints, reader = self.record, self.checkpoints, MetricsReader(self.files)
-        last = next(reversed(reader.new()), None)
+        steps = reader.new()
+        last = steps[-1] if steps else None
         best = min(checkpoints, key=lambda checkpoint: checkpoint.heldout_loss, default=None)
         seconds = (now() - start.created_at).total_seconds()
         if is_gone(start.process):  # nobody knows when; it worked at least as long as its steps say
-            seconds = last.seconds if last else 0.0
+            seconds = max(last.seconds if last else 0.0, reader.used_s)
         return RunEnd(
             run=self.name,
             status=status,
@@ -176,6 +193,8 @@ class Run:
             best_step=best.step if best else None,
             bigram_loss=bigram_loss,
             restarts=reader.restarts,
+            used_s=reader.used_s,
+            productive_s=sum(map(_work_s, steps)),
             effort=effort(start.machine, seconds=seconds, cpu_seconds=last.cpu_seconds if last else 0.0),
             parents=(start.id,),
         )
@@ -230,6 +249,29 @@ def find(store: Store, name: str) -> Run:
     if name not in known:
         raise NotFoundError(f"no run named {name!r}{did_you_mean(name, known)}")
     return Run(store, name)
+
+
+def _usage(start: RunStart, end: RunEnd, taken: Effort) -> Usage:
+    """The run's row of the ledger. A second of the run is one of each device of the machine."""
+    devices = start.machine.devices
+    return usage(
+        "training",
+        start.id,
+        start.machine,
+        taken,
+        tokens_in=end.tokens,
+        team=start.team,
+        dataset="+".join(start.datasets or (start.dataset,)),
+        used_s=end.used_s * devices,
+        productive_s=end.productive_s * devices,
+        began_at=start.created_at,
+    )
+
+
+def _work_s(row: StepMetrics) -> float:
+    """Seconds of a step without waiting for data. All steps have the same number of tokens."""
+    took_s = row.tokens / row.step / row.tokens_per_s if row.step and row.tokens_per_s else 0.0
+    return max(0.0, took_s - row.data_seconds)
 
 
 def _show(bar: progress.Bar, reader: MetricsReader, spec: TrainSpec) -> None:

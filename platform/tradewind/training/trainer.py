@@ -12,9 +12,10 @@ from importlib import metadata
 from typing import Any
 
 from tradewind.clusters import RaySession, is_local, this_machine, this_process
-from tradewind.errors import ConflictError, RunError, TradewindError
-from tradewind.families import ModelShape, family
-from tradewind.records import RunStart, now
+from tradewind.errors import ConflictError, RunError, SpecError, TradewindError
+from tradewind.families import ModelShape, parameters, shape_of
+from tradewind.ledger import Budgets, this_team
+from tradewind.records import Prediction, RunStart, now
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store
 from tradewind.training.baseline import bigram_loss
@@ -29,30 +30,70 @@ LIBRARIES = ("ray", "torch", "numpy", "tokenizers", "tradewind")
 def prepare(store: Store, spec: TrainSpec) -> tuple[TrainingData, ModelShape]:
     """What a spec means in this workspace, checked.
 
-    Raises NotFoundError, IntegrityError, CapacityError, or SpecError for text that is too short for one sequence.
+    Raises NotFoundError, IntegrityError, CapacityError, or SpecError for text that is too short for one sequence and
+    for a model that can be planned and not trained here.
     """
     data = open_data(store, spec, newest_versions(store, spec))
     vocabulary = data.datasets[0].tokenizer_file.vocabulary
-    shape = family(spec.model.family).shape(spec.model, vocabulary=vocabulary, context=spec.batch.tokens_per_sequence)
+    shape = shape_of(spec.model, vocabulary=vocabulary, context=spec.batch.tokens_per_sequence)
+    check_blocks(shape)
+    check_vocabulary(spec, shape, vocabulary)
     if is_local():
-        check_memory(spec, shape, parameters=family(shape.family).parameters(shape))
+        check_memory(spec, shape)
     check_small(data)
     return data, shape
 
 
-def start(store: Store, spec: TrainSpec, session: RaySession, data: TrainingData, shape: ModelShape) -> Run:
-    """Begin a run and return at once; `Run.wait` follows it."""
-    run, datasets = _begin(store, spec, data, shape)
-    job = Job(run=run, spec=spec, shape=shape, datasets=datasets, store=store)
+def check_blocks(shape: ModelShape) -> None:
+    """Raises SpecError for blocks that `Decoder` does not know."""
+    unknown = {
+        "norms on queries and keys": shape.qk_norm,
+        "biases": shape.qkv_bias,
+        "latent attention": shape.latent,
+        "experts": shape.experts,
+    }
+    if has := [name for name, there in unknown.items() if there]:
+        raise SpecError(
+            f"a model of family {shape.family!r} with {' and '.join(has)} can be planned, but not trained here yet",
+            hint="train a model of Llama's blocks: family: llama, or a preset of it",
+        )
+
+
+def check_vocabulary(spec: TrainSpec, shape: ModelShape, tokens: int) -> None:
+    """Raises SpecError for a vocabulary that lacks some of the data's `tokens`, or that nobody has asked for."""
+    if shape.vocabulary < tokens or (shape.vocabulary != tokens and spec.model.vocabulary is None):
+        raise SpecError(
+            f"the model has a vocabulary of {shape.vocabulary}, the tokenizer of {spec.dataset} one of {tokens}",
+            hint=f"write model.vocabulary: {tokens}, for the same blocks on these tokens",
+        )
+
+
+def start(
+    store: Store,
+    spec: TrainSpec,
+    session: RaySession,
+    data: TrainingData,
+    shape: ModelShape,
+    prediction: Prediction | None = None,
+) -> Run:
+    """Begin a run and return at once; `Run.wait` follows it. `prediction` is what it is expected to take."""
+    run, datasets = _begin(store, spec, data, shape, prediction)
+    job = Job(run=run, spec=spec, shape=shape, datasets=datasets, store=store, team=this_team())
     thread = threading.Thread(target=_drive, args=(job, session, data), name=run, daemon=True)
     thread.start()
     return Run(store, run, thread)
 
 
-def _begin(store: Store, spec: TrainSpec, data: TrainingData, shape: ModelShape) -> tuple[str, dict[str, float]]:
-    """Write the first record of a run. Its name ends with the second it began in; of two in one second one waits."""
+def _begin(
+    store: Store, spec: TrainSpec, data: TrainingData, shape: ModelShape, prediction: Prediction | None
+) -> tuple[str, dict[str, float]]:
+    """Write the first record of a run. Its name ends with the second it began in; of two in one second one waits.
+
+    Raises QuotaError, and writes nothing, when the budget of the team or of the run has no room for it.
+    """
     weights = data.batches.mixture.weights
     datasets = {dataset.reference: float(weight) for dataset, weight in zip(data.datasets, weights, strict=True)}
+    team, budgets = this_team(), Budgets(store)
     while True:
         began = now()
         record = RunStart(
@@ -60,17 +101,21 @@ def _begin(store: Store, spec: TrainSpec, data: TrainingData, shape: ModelShape)
             created_at=began,
             dataset=data.datasets[0].reference,
             datasets=datasets,
-            parameters=family(shape.family).parameters(shape),
+            parameters=parameters(shape),
             spec=spec.model_dump(mode="json"),
             machine=this_machine(),
             process=this_process(),
             versions={library: metadata.version(library) for library in LIBRARIES},
             parents=tuple(dataset.record.id for dataset in data.datasets),
+            team=team,
+            prediction=prediction,
         )
+        projected_usd = prediction.usd.value if prediction else 0.0
+        budgets.admit(team, projected_usd, record.run, budget_usd=spec.where.budget_usd)
         try:
             store.create(RunFiles(store, record.run).key("run.json"), record.to_json())
             return record.run, datasets
-        except ConflictError:
+        except ConflictError:  # whose name this is, has the budget's reservation under it too
             time.sleep(1.0 - began.microsecond / 1e6)
 
 

@@ -56,6 +56,7 @@ class Job:
     datasets: dict[str, float]
     """Versions with their weights."""
     store: Store
+    team: str = ""
 
 
 @dataclass
@@ -112,7 +113,7 @@ def train_on(job: Job, data: TrainingData) -> None:
             certificate.add(batch.rows, digest)
             if not math.isfinite(progress.loss):
                 raise RunError(f"the loss is {progress.loss} at step {progress.step}", hint="try a lower learning_rate")
-            heldout_loss = None
+            heldout_loss, stopped_s = None, clock.stopped_s
             if progress.seconds - checkpointed_at >= spec.checkpoint_every_s or finished(spec, progress):
                 with clock.stopped():
                     heldout_loss = evaluate(model, data, rank=rank, world=world)
@@ -131,6 +132,7 @@ def train_on(job: Job, data: TrainingData) -> None:
                     tokens_per_s=spec.batch.sequences * spec.batch.tokens_per_sequence / step_s,
                     cpu_seconds=progress.cpu_seconds,
                     data_seconds=progress.data_seconds,
+                    stopped_seconds=clock.stopped_s - stopped_s,
                     heldout_loss=heldout_loss,
                 )
             )
@@ -255,7 +257,13 @@ def save(
 def record_transfers(job: Job, data: TrainingData) -> None:
     """Write into the ledger what this rank has read since the last time."""
     for dataset in data.datasets:
-        Ledger(job.store).record_transfers(dataset.origin.meter, subject=f"run:{job.run}", machine=this_machine().host)
+        Ledger(job.store).record_transfers(
+            dataset.origin.meter,
+            subject=f"run:{job.run}",
+            machine=this_machine(),
+            team=job.team,
+            dataset=dataset.reference,
+        )
 
 
 @contextlib.contextmanager
@@ -275,6 +283,8 @@ class Clock:
         self._cpu = time.process_time()
         self._cpu_before = progress.cpu_seconds
         self._waited = 0.0
+        self.stopped_s = 0.0
+        """Left out so far."""
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -288,7 +298,9 @@ class Clock:
         """Leave the block's time out: evaluating and saving is not training."""
         began = time.monotonic()
         yield
-        self._wall += time.monotonic() - began
+        took_s = time.monotonic() - began
+        self._wall += took_s
+        self.stopped_s += took_s
 
     def agree(self, progress: Progress, loss: float, digest: Words) -> tuple[float, Words]:
         """Set times and loss of the step just made. Returns the seconds it took and the digest of all ranks."""

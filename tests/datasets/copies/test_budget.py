@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tradewind.catalog.transfer import NUSD
 from tradewind.datasets.copies import budget as budget_module
 from tradewind.datasets.copies.budget import EgressBudget
 from tradewind.errors import ConflictError, QuotaError, SpecError, StorageError
 from tradewind.storage import Store, open_store
-from tradewind.storage.transfer.tariffs import NUSD
 
 CENT = NUSD // 100
 

@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tradewind.catalog.transfer import NUSD
 from tradewind.errors import QuotaError, SpecError, StorageError, TradewindError
 from tradewind.records import EgressChange
 from tradewind.storage import RecordLog, Store
-from tradewind.storage.transfer.tariffs import NUSD
 from tradewind.units import format_usd
 
 FOLDER = "ledger/egress"
