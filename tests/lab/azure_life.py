@@ -1,0 +1,36 @@
+"""Run with a lab's Azure: what Ray's own provider does with it, from making the network to leaving nothing."""
+
+import json
+import sys
+import time
+
+from ray.autoscaler._private._azure.node_provider import AzureNodeProvider
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+CLUSTER = "harbour"
+TAGS = {"ray-node-kind": "worker", "ray-user-node-type": "spot", "ray-node-name": "ray-harbour-worker"}
+
+config = prepare_config(json.load(sys.stdin))
+validate_config(config)
+config = AzureNodeProvider.bootstrap_config(config)
+provider = AzureNodeProvider(config["provider"], CLUSTER)
+node = config["available_node_types"]["spot"]["node_config"]
+provider.create_node(node, dict(TAGS), 2)
+created = sorted(provider.non_terminated_nodes({"ray-node-kind": "worker"}))
+addresses = [provider.internal_ip(name) for name in created]
+running = [provider.is_running(name) for name in created]
+provider.set_node_tags(created[0], {"ray-node-status": "up-to-date"})
+tagged = provider.non_terminated_nodes({"ray-node-status": "up-to-date"})
+try:
+    sold_out = {**node, "azure_arm_parameters": {**node["azure_arm_parameters"], "vmSize": "Standard_SoldOut"}}
+    provider.create_node(sold_out, dict(TAGS), 1)
+except Exception as exc:  # noqa: BLE001
+    refusal = f"{type(exc).__name__}: {exc}"
+provider.terminate_nodes(created)
+end = time.monotonic() + 30
+while provider.non_terminated_nodes({}) and time.monotonic() < end:
+    time.sleep(0.1)
+left = provider.non_terminated_nodes({})
+provider.cleanup_cluster_resources()
+found = {"created": created, "addresses": addresses, "running": running, "tagged": tagged, "refusal": refusal, "left": left}
+print("FOUND", json.dumps(found))
