@@ -80,7 +80,10 @@ def measure(what: str, share: float) -> dict[str, Any]:
         assert isinstance(spec, TrainSpec | ServeSpec)
         work = training_work(store, spec) if isinstance(spec, TrainSpec) else serving_work(store, spec)
     catalog = load_catalog()
-    offers: list[Offer] = [own_offer(this_machine(), now().date()), *_scaled(list(catalog.offers()), share)]
+    opened, opened_cpu = time.perf_counter(), time.process_time()
+    listed = list(catalog.offers())
+    catalog_s, catalog_cpu_s = time.perf_counter() - opened, time.process_time() - opened_cpu
+    offers: list[Offer] = [own_offer(this_machine(), now().date()), *_scaled(listed, share)]
 
     def plan() -> Plan:
         made = make_plan(Question(work, limits=spec.where, chips=catalog.chips), offers)
@@ -93,6 +96,8 @@ def measure(what: str, share: float) -> dict[str, Any]:
     return {
         "offers": len(offers),
         "candidates": made.count,
+        "catalog_s": catalog_s,
+        "catalog_processor_s": catalog_cpu_s,
         "cold_s": cold[0],
         "cold_processor_s": cold[1],
         "warm_s": [wall for wall, _ in warm],
@@ -160,6 +165,7 @@ def _targets(ours: dict[str, list[dict[str, Any]]], theirs: dict[str, list[dict[
         "training_plan_s": (_best(training, "warm_s"), 1.0, "lower"),
         "serving_plan_s": (_best(ours["serving 100%"], "warm_s"), 1.0, "lower"),
         "training_first_plan_s": (_best(training, "cold_s"), 3.0, "lower"),
+        "catalog_s": (_best(training, "catalog_s"), 0.15, "lower"),
         "memory_mb": (max(run["max_rss_mb"] for runs in ours.values() for run in runs), 300.0, "lower"),
         "growth_of_twice_the_offers": (double / full, 2.0, "lower"),
         "growth_of_four_times_the_offers": (double / half, 4.0, "lower"),

@@ -112,6 +112,11 @@ def test_another_users_folder_is_neither_read_nor_written(tmp_path: Path, monkey
         run_folder()
 
 
+def test_damaged_file_gives_way_to_the_next_notice() -> None:
+    (run_folder() / FILE).write_text("{")
+    assert announce(notice()) == current()
+
+
 class Heard:
     """What a subscriber was told, and a way to wait for it."""
 

@@ -43,6 +43,15 @@ MODELS: tuple[type[BaseModel], ...] = (
     specs.ReservationSpec,
     specs.HardwareSpec,
     specs.ChipSpec,
+    specs.ClusterSpec,
+    specs.HeadSpec,
+    specs.GroupSpec,
+    specs.CandidateSpec,
+    specs.SiteSpec,
+    specs.OverlaySpec,
+    specs.KubernetesSpec,
+    specs.JobSpec,
+    specs.ServiceSpec,
 )
 each_model = pytest.mark.parametrize("model", MODELS, ids=[model.__name__ for model in MODELS])
 

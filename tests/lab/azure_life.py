@@ -7,16 +7,15 @@ import time
 from ray.autoscaler._private._azure.node_provider import AzureNodeProvider
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-CLUSTER = "harbour"
-TAGS = {"ray-node-kind": "worker", "ray-user-node-type": "spot", "ray-node-name": "ray-harbour-worker"}
+TAGS = {"ray-node-type": "worker", "ray-user-node-type": "t4-spot", "ray-node-name": "ray-harbour-worker"}
 
 config = prepare_config(json.load(sys.stdin))
 validate_config(config)
 config = AzureNodeProvider.bootstrap_config(config)
-provider = AzureNodeProvider(config["provider"], CLUSTER)
-node = config["available_node_types"]["spot"]["node_config"]
+provider = AzureNodeProvider(config["provider"], config["cluster_name"])
+node = config["available_node_types"]["t4-spot"]["node_config"]
 provider.create_node(node, dict(TAGS), 2)
-created = sorted(provider.non_terminated_nodes({"ray-node-kind": "worker"}))
+created = sorted(provider.non_terminated_nodes({"ray-node-type": "worker"}))
 addresses = [provider.internal_ip(name) for name in created]
 running = [provider.is_running(name) for name in created]
 provider.set_node_tags(created[0], {"ray-node-status": "up-to-date"})
@@ -32,5 +31,12 @@ while provider.non_terminated_nodes({}) and time.monotonic() < end:
     time.sleep(0.1)
 left = provider.non_terminated_nodes({})
 provider.cleanup_cluster_resources()
-found = {"created": created, "addresses": addresses, "running": running, "tagged": tagged, "refusal": refusal, "left": left}
+found = {
+    "created": created,
+    "addresses": addresses,
+    "running": running,
+    "tagged": tagged,
+    "refusal": refusal,
+    "left": left,
+}
 print("FOUND", json.dumps(found))

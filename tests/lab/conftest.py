@@ -11,7 +11,7 @@ from tradewind.testing.clouds.image import image_available, image_folder, image_
 from tradewind.testing.clouds.network import Network, start_network
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
     """The test itself is in it, so that what it starts and asks is."""
     if missing := missing_programs():
@@ -20,11 +20,14 @@ def network() -> Iterator[Network]:
         yield network
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hosts(network: Network) -> Iterator[Hosts]:
     if not image_available():
         pytest.skip(f"nothing is installed for hosts in {image_folder()}; .ci/servers does that")
-    environment = {"PATH": image_path(), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
+    environment = {
+        "PATH": image_path(),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
     with start_hosts(network, visible=[image_folder()], environment=environment) as hosts:
         yield hosts
-

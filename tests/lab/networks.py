@@ -62,7 +62,7 @@ class Host:
 
     def run(self, *command: str, timeout_s: float = 60, check: bool = True, **given: Any) -> str:
         """What a command on this host writes, both streams together."""
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             self.inside(*command),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -126,7 +126,7 @@ class Networks:
     def outage(self) -> Iterator[None]:
         """No packet passes between the networks while the block runs."""
         space = f"{self.prefix}-internet"
-        rules = "table inet outage { chain all { type filter hook forward priority 0; policy drop; }; }"
+        rules = "table inet outage { chain through { type filter hook forward priority 0; policy drop; }; }"
         sh(f"ip netns exec {space} nft '{rules}'")
         try:
             yield

@@ -6,6 +6,7 @@ Takes one word that says which, and answers with a line of JSON.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -13,6 +14,9 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.util.placement_group import placement_group, placement_group_table
+
+from tradewind.clusters.overlay import same_site_placement
 
 WORKERS = ("worker-1", "worker-2")
 
@@ -29,6 +33,9 @@ class Counter:
 
     def add(self) -> int:
         self.count += 1
+        return self.count
+
+    def value(self) -> int:
         return self.count
 
 
@@ -57,9 +64,9 @@ def on(worker: str) -> dict[str, Any]:
 def meet() -> Any:
     """Tasks, actors and a collective on both workers."""
     hosts = ray.get([where.options(**on(worker)).remote() for worker in WORKERS])
-    counters = [Counter.options(**on(worker)).remote() for worker in WORKERS]
+    counters = [Counter.options(**on(worker)).remote() for worker in WORKERS]  # type: ignore[attr-defined]
     counts = ray.get([counter.add.remote() for counter in counters for _ in range(2)])
-    ranks = [Rank.options(**on(worker)).remote() for worker in WORKERS]
+    ranks = [Rank.options(**on(worker)).remote() for worker in WORKERS]  # type: ignore[attr-defined]
     address = "tcp://10.99.0.2:12355"  # of rank 0
     sums = ray.get([rank.reduce.remote(number, address) for number, rank in enumerate(ranks)])
     return {"hosts": hosts, "counts": counts, "sums": sums}
@@ -76,20 +83,39 @@ def carry() -> Any:
     return took
 
 
+def place() -> Any:
+    """Where groups of two end up, which site each node says it is of, and whether one that fits nowhere waits."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    sites = {node["NodeID"]: node["Labels"].get("site") for node in nodes}
+    group = placement_group([{"CPU": 0.4}] * 2, **same_site_placement())
+    ray.get(group.ready())
+    found = placement_group_table(group)["bundles_to_node_id"].values()
+    too_large = placement_group([{"CPU": 0.8}] * 2, **same_site_placement())
+    return {
+        "sites": sorted(filter(None, sites.values())),
+        "group": [sites[node] for node in found],
+        "met": too_large.wait(5),
+    }
+
+
 def outlast() -> Any:
-    """An actor and a task on worker-1, across an outage that somebody makes from `waiting` until a line is read."""
-    counter = Counter.options(**on("worker-1")).remote()
+    """An actor and a task on worker-1, across an outage that somebody makes from `waiting` until a line is read.
+
+    The first call after an outage may find its connection broken, and Ray makes it again only where it is told to.
+    """
+    counter = Counter.options(max_task_retries=5, **on("worker-1")).remote()  # type: ignore[attr-defined]
     assert ray.get(counter.add.remote()) == 1
     print("waiting", flush=True)
     sys.stdin.readline()
     start = time.monotonic()
-    count = ray.get(counter.add.remote(), timeout=120)
+    count = ray.get(counter.value.remote(), timeout=120)
     answered_s = time.monotonic() - start
     host = ray.get(where.options(**on("worker-1")).remote(), timeout=120)
-    alive = sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"])
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = sorted(node["NodeManagerAddress"] for node in nodes if node["Alive"])
     return {"count": count, "answered_s": answered_s, "host": host, "alive": alive}
 
 
 if __name__ == "__main__":
-    ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
-    print(json.dumps({"meet": meet, "carry": carry, "outlast": outlast}[sys.argv[1]]()), flush=True)
+    ray.init(address="auto", logging_level=logging.ERROR, log_to_driver=False)
+    print(json.dumps({"meet": meet, "carry": carry, "place": place, "outlast": outlast}[sys.argv[1]]()), flush=True)

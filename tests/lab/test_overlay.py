@@ -121,6 +121,13 @@ def test_tasks_actors_and_collectives_work_across(cluster: Networks) -> None:
     assert found["sums"] == [[3.0, 3.0]] * 2
 
 
+def test_group_stays_inside_one_site(cluster: Networks) -> None:
+    found = work(cluster["head"], "place")
+    assert found["sites"] == list(WORKERS)
+    assert len(set(found["group"])) == 1
+    assert not found["met"]
+
+
 def test_large_transfers_pass_where_packets_are_small_and_nobody_says_so(cluster: Networks) -> None:
     took = work(cluster["head"], "carry")
     assert took.keys() == set(WORKERS)
@@ -164,8 +171,8 @@ def test_outage_is_survived(cluster: Networks) -> None:
             time.sleep(OUTAGE_S)
         process.stdin.write("over\n")
         process.stdin.close()
-        found = json.loads(process.stdout.readline())
-    assert (found["count"], found["host"]) == (2, "worker-1")
+        found = json.loads(process.stdout.read().strip().splitlines()[-1])
+    assert (found["count"], found["host"]) == (1, "worker-1")
     assert found["alive"] == ["10.99.0.1", "10.99.0.2", "10.99.0.3"]
     print(f"the actor answered {found['answered_s']:.1f} s after an outage of {OUTAGE_S:g} s")
 

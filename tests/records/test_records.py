@@ -14,17 +14,20 @@ from tradewind import records
 from tradewind.errors import IntegrityError
 from tradewind.records import (
     AliasMove,
+    Attempt,
     BudgetChange,
     CheckpointRecord,
     Compaction,
     Cost,
     DatasetCopy,
     DatasetVersion,
+    Decision,
     Effort,
     EgressChange,
     EndpointState,
     Fact,
     Interval,
+    Launch,
     Machine,
     Measurement,
     ModelVersion,
@@ -189,6 +192,24 @@ EXAMPLES: tuple[tuple[Record, str], ...] = (
     (TagMove(name="stdlib", tag="golden", version=3, move=2, writer="w"), "tag:stdlib@golden/2"),
     (Removal(name="stdlib", version=3, status="restored", change=2, writer="w"), "removal:stdlib@3/2"),
     (Sweep(name="stdlib", sweeper="s", status="going", step=7, writer="w"), "sweep:stdlib/7"),
+    (
+        Launch(
+            cluster="harbour", number=4, writer="w", node_type="cpu", request="r-1", wanted=2, reason="cheapest",
+            passed_over=("east: left alone",), seconds=0.4,
+            attempts=(
+                Attempt(
+                    candidate="west-1", backend="west", market="spot", place="us-west-2", machine="m5.large", token="t",
+                    usd_per_hour=0.1, effective_usd_per_hour=0.104, wanted=2, outcome="fewer", nodes=("west/i-1",),
+                    seconds=0.3,
+                ),
+            ),
+        ),
+        "launch:harbour/4",
+    ),
+    (
+        Decision(cluster="harbour", number=2, writer="w", action="sweep", subject="west/i-1", reason="its time ended"),
+        "decision:harbour/2",
+    ),
     (EgressChange(change=7, writer="w", limit_nusd=10**10, reserved_nusd=5, by_nusd=-2), "egress:7"),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from tradewind.errors import NotFoundError, SpecError
-from tradewind.specs import KINDS, CatalogSpec, DatasetSpec, ModelSpec, ServeSpec, Spec, TrainSpec, load
+from tradewind.specs import KINDS, CatalogSpec, ClusterSpec, DatasetSpec, ModelSpec, ServeSpec, Spec, TrainSpec, load
 
 Write = Callable[[str], Path]
 
@@ -19,6 +19,12 @@ TRAIN = "kind: train\nname: pilot\ndataset: stdlib@1\n"
 DATASET = "kind: dataset\nname: stdlib\ntext:\n  files: ['*.py']\n"
 SERVE = "kind: serve\nname: chat\nmodel: pilot@prod\n"
 CATALOG = "kind: catalog\nname: harbour\n"
+CLUSTER = """\
+kind: cluster
+name: harbour
+head: {place: aws/us-west-2, machine: m7i.large}
+groups: {cpu: {candidates: [{place: aws/us-west-2, machine: m6i.2xlarge}]}}
+"""
 
 
 @pytest.fixture
@@ -39,7 +45,7 @@ def refusal(path: Path) -> SpecError:
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [(TRAIN, TrainSpec), (DATASET, DatasetSpec), (SERVE, ServeSpec), (CATALOG, CatalogSpec)],
+    [(TRAIN, TrainSpec), (DATASET, DatasetSpec), (SERVE, ServeSpec), (CATALOG, CatalogSpec), (CLUSTER, ClusterSpec)],
 )
 def test_few_lines_are_enough_for_each_kind(write: Write, text: str, kind: type[Spec]) -> None:
     path = write(text)
@@ -48,7 +54,7 @@ def test_few_lines_are_enough_for_each_kind(write: Write, text: str, kind: type[
 
 
 def test_every_kind_has_an_example_in_these_tests() -> None:
-    assert {text.split()[1] for text in (TRAIN, DATASET, SERVE, CATALOG)} == set(KINDS)
+    assert {text.split()[1] for text in (TRAIN, DATASET, SERVE, CATALOG, CLUSTER)} == set(KINDS)
 
 
 def test_units_are_read_in_a_spec(write: Write) -> None:

@@ -128,7 +128,10 @@ def announce(notice: Notice) -> Notice:
     One that holds already stays when it is of the same event, or more urgent and not past. Raises AuthError when
     another user owns the folder.
     """
-    held = current()
+    try:
+        held = current()
+    except IntegrityError:
+        held = None  # what is damaged is replaced
     if held and (held.event == notice.event or (_urgency(held) < _urgency(notice) and held.remaining_s() != 0)):
         return held
     write(run_folder() / FILE, notice)

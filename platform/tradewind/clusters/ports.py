@@ -22,8 +22,8 @@ NODE = {
 """Flags of `ray start` on every node."""
 HEAD = {"port": GCS, "dashboard-port": DASHBOARD, "ray-client-server-port": CLIENT_SERVER}
 """Further flags on the head."""
-WORKERS = range(10100, 11124)
-"""Of worker processes: 1024 on a node."""
+WORKERS = range(10100, 11000)
+"""Of worker processes: 900 on a node."""
 
 
 def start_flags(*, head: bool) -> str:

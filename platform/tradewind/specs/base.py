@@ -117,6 +117,6 @@ def _block(model: type[BaseModel], names: list[str]) -> type[BaseModel]:
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, tuple):
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, tuple, dict):
         return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)
     return None

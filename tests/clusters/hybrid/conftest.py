@@ -133,7 +133,7 @@ def tags(node_type: str = "cpu", kind: str = "worker", request: str = "r-1") -> 
     """As Ray's autoscaler gives them."""
     return {
         "ray-node-name": f"ray-harbour-{kind}",
-        "ray-node-kind": kind,
+        "ray-node-type": kind,
         "ray-node-status": "uninitialized",
         "ray-launch-config": "c0ffee",
         "ray-launch-request": request,
@@ -151,7 +151,7 @@ class Harbour:
     def settings(self, *, hosts: list[str] | None = None, **cluster: Any) -> dict[str, Any]:
         backends: dict[str, Any] = {"west": backend(WEST), "east": backend(EAST)}
         if hosts:
-            backends["berlin"] = {"type": "static", "hosts": hosts, "ssh_user": "ray"}
+            backends["berlin"] = {"type": "static", "hosts": hosts, "ssh_user": "ray", "stop_command": "true"}
         return {
             "type": "external",
             "module": "tradewind.clusters.hybrid.HybridNodeProvider",

@@ -124,7 +124,7 @@ def test_head_on_an_own_host_finds_itself(
     shipped = json.loads(json.dumps(laptop.prepare_for_head_node(done)))
     monkeypatch.setenv("HOME", str(tmp_path / "home of the head"))
     head = HybridNodeProvider({**shipped["provider"], "on_head": False}, "harbour")
-    assert head.non_terminated_nodes({"ray-node-kind": "head", "ray-user-node-type": "head"}) == ["berlin/a"]
+    assert head.non_terminated_nodes({"ray-node-type": "head", "ray-user-node-type": "head"}) == ["berlin/a"]
     assert launch(head, owned("berlin-1")) == ["berlin/b"]
     assert shipped["provider"]["on_head"] is True
     assert shipped["provider"]["backends"]["berlin"]["ssh_private_key"] == key

@@ -37,7 +37,7 @@ def test_what_ray_adds_is_left_alone() -> None:
         ({"backends": {}}, r"provider: backends: "),
         ({"backends": {"a/b": HOSTS}}, r"provider\.backends\.a/b: the name of a backend has no '/'"),
         ({"backends": {"west": {"type": "aws", "cache_stopped_nodes": False}}}, r"west: region is missing"),
-        ({"backends": {"iowa": {"type": "gcp", "cache_stopped_nodes": False}}}, r"iowa: project_id, region, .* missing"),
+        ({"backends": {"iowa": {"type": "gcp", "cache_stopped_nodes": False}}}, r"iowa: project_id, region, .*miss"),
         ({"backends": {"west": {"type": "aws", "region": "us-west-2"}}}, r"west\.cache_stopped_nodes is not false"),
         ({"backends": {"west": backend("us-west-2") | {"ssh_ip": "public"}}}, r"west\.ssh_ip is 'public'"),
         ({"backends": {"berlin": {**HOSTS, "hosts": []}}}, r"provider\.backends\.berlin: hosts: "),

@@ -108,7 +108,7 @@ def test_head_is_the_host_that_is_named_and_no_worker(hosts: Hosts) -> None:
 def test_head_finds_itself_through_the_seed(hosts: Hosts) -> None:
     hosts.add("a", "b")
     head = provider(hosts, head="a", seed={"a": tags(kind="head")}, life="1")
-    assert head.non_terminated_nodes({"ray-node-kind": "head"}) == ["a"]
+    assert head.non_terminated_nodes({"ray-node-type": "head"}) == ["a"]
     assert list(head.create_node({}, tags(), 1)) == ["b"]
     assert sorted(provider(hosts, head="a", seed={"a": tags(kind="head")}, life="1").non_terminated_nodes({})) == [
         "a",
@@ -126,11 +126,11 @@ def test_teardown_reaches_workers_that_only_the_head_knows(hosts: Hosts) -> None
     hosts.add("a", "b", "c")
     provider(hosts, head="a", seed={"a": tags(kind="head")}, life="1").create_node({}, tags(), 1)
     laptop = provider(hosts, head="a", also=[*hosts.names, "gone"])
-    workers = laptop.nodes_for_teardown({"ray-node-kind": "worker"})
+    workers = laptop.nodes_for_teardown({"ray-node-type": "worker"})
     assert workers == ["b", "c", "gone"]
-    assert laptop.nodes_for_teardown({"ray-node-kind": "head"}) == ["a"]
+    assert laptop.nodes_for_teardown({"ray-node-type": "head"}) == ["a"]
     laptop.terminate_nodes(workers)
-    assert laptop.nodes_for_teardown({"ray-node-kind": "worker"}) == []
+    assert laptop.nodes_for_teardown({"ray-node-type": "worker"}) == []
     assert stopped(hosts) == ["b"]
 
 

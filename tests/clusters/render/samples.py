@@ -16,6 +16,7 @@ HEADS: dict[str, dict[str, str]] = {
     SITE: {"place": SITE, "host": "10.0.0.10"},
 }
 SITES = {"berlin": {"hosts": ["10.0.0.11", "10.0.0.12"], "cpus": 8, "memory": "32GiB"}}
+KEY = {"ssh_key": "~/.ssh/harbour", "aws_key_pair": "harbour"}
 CPUS = {AWS: "m6i.2xlarge", GCP: "n2-standard-8", AZURE: "Standard_D8s_v5"}
 L4S = {AWS: "g6.xlarge", GCP: "g2-standard-4"}
 
@@ -35,7 +36,7 @@ def group(*candidates: dict[str, Any], **values: Any) -> dict[str, Any]:
 def spec(head: str = AWS, **values: Any) -> ClusterSpec:
     """With one group of processors beside the head, unless other groups are given."""
     groups = values.pop("groups", {"cpu": group(candidate(head))})
-    whole = {"name": "harbour", "head": HEADS[head], "groups": groups, "gcp_project": "acme-ml", "sites": SITES}
+    whole = {"name": "harbour", "head": HEADS[head], "groups": groups, "gcp_project": "acme-ml", "sites": SITES, **KEY}
     return ClusterSpec.of(**{**whole, **values})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def written(cluster: Blueprint) -> dict[str, Any]:
     return found
 
 
-def judged_by_ray(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
+def judged_by_ray(config: dict[str, Any]) -> dict[str, Any]:
     """Offline: what `ray up` does before it asks a cloud."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
@@ -58,16 +59,15 @@ def test_files_in_the_repository_are_what_their_specs_are_rendered_to(name: str)
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS if name != "kuberay"])
-def test_ray_takes_the_files_in_the_repository(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_ray_takes_the_files_in_the_repository(name: str) -> None:
     config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
-    prepared = judged_by_ray(config, caplog)
+    prepared = judged_by_ray(config)
     assert prepared["head_setup_commands"] == config["setup_commands"] + config["head_setup_commands"]
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("kuberay*.yaml")), ids=lambda path: path.name)
-def test_kuberay_takes_the_manifests_in_the_repository(path: Path) -> None:
-    if path.name.endswith(".spec.yaml"):
-        pytest.skip("a spec, no manifest")
+@pytest.mark.parametrize("name", ["kuberay", "kuberay_job", "kuberay_service"])
+def test_kuberay_takes_the_manifests_in_the_repository(name: str) -> None:
+    path = CONFIGS / f"{name}.yaml"
     for manifest in yaml.safe_load_all(path.read_text()):
         if manifest["apiVersion"] == "ray.io/v1":
             assert complaints(manifest) == []
@@ -180,6 +180,23 @@ def test_drivers_are_installed_where_a_machine_has_chips_alone() -> None:
     assert not any("nvidia" in command for command in written(made())["setup_commands"])
 
 
+def test_flags_of_ray_start_are_flags_that_it_has() -> None:
+    from ray.scripts.scripts import start
+
+    known = {option for parameter in start.params for option in parameter.opts}
+    for name in ("aws", "hybrid"):
+        config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+        commands = [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]
+        used = {word for command in commands if "ray start" in command for word in re.findall(r"--[a-z-]+", command)}
+        assert used - {"--labels-file"} <= known
+        assert "--labels-file" in known
+
+
+def test_machines_of_several_networks_wait_longer_for_an_answer() -> None:
+    config = written(made(groups={"cpu": group(candidate(AWS), candidate(GCP))}))
+    assert "RAY_health_check_failure_threshold=10" in config["head_start_ray_commands"][1]
+
+
 def test_commands_of_the_spec_come_after_ray() -> None:
     assert (
         written(made(setup=["sudo apt-get install -qy htop"]))["setup_commands"][-1] == "sudo apt-get install -qy htop"
@@ -213,14 +230,15 @@ def test_zones_of_a_spec_are_those_of_the_provider() -> None:
     assert written(made(groups=wish))["provider"]["availability_zone"] == "us-west-2b"
 
 
-class TestHybrid:
-    WISH = {
-        "cpu": group(candidate(SITE), candidate(GCP, market="spot"), candidate(AWS), max=6),
-        "l4": group(candidate(AWS, L4S[AWS], market="spot"), candidate(GCP, L4S[GCP])),
-    }
+HYBRID = {
+    "cpu": group(candidate(SITE), candidate(GCP, market="spot"), candidate(AWS), max=6),
+    "l4": group(candidate(AWS, L4S[AWS], market="spot"), candidate(GCP, L4S[GCP])),
+}
 
+
+class TestHybrid:
     def config(self, **values: Any) -> dict[str, Any]:
-        return written(made(SITE, groups=self.WISH, overlay={"endpoint": "head.example"}, **values))
+        return written(made(SITE, groups=HYBRID, overlay={"endpoint": "head.example"}, **values))
 
     def test_every_group_is_one_type_with_candidates_in_price_order(self) -> None:
         types = self.config()["available_node_types"]
@@ -256,38 +274,54 @@ class TestHybrid:
 
     def test_ray_talks_inside_the_tunnel_and_outlives_an_outage(self) -> None:
         config = self.config()
-        head, worker = (config[f"{who}_start_ray_commands"][1] for who in ("head", "worker"))
+        head, worker = (config[f"{who}_start_ray_commands"][-2] for who in ("head", "worker"))
+        assert config["worker_start_ray_commands"][1].startswith("bash /etc/tradewind/overlay/wait.sh 10.99.0.1 6379")
         assert "RAY_health_check_failure_threshold=10" in head
         assert "--node-ip-address=10.99.0.1" in head
         assert "--address=10.99.0.1:6379" in worker
         assert "GLOO_SOCKET_IFNAME=wg0 NCCL_SOCKET_IFNAME=wg0" in worker
+        assert "--labels-file=/etc/tradewind/labels.yaml" in worker
         assert config["provider"]["overlay"] == {"subnet": "10.99.0.0/24", "port": 51820, "endpoint": "head.example"}
 
     def test_head_gets_what_it_launches_machines_with(self) -> None:
-        (command,) = self.config()["head_setup_commands"]
+        command, _, hub = self.config()["head_setup_commands"]
+        assert hub.endswith("overlay hub --subnet 10.99.0.0/24 --endpoint head.example --port 51820 --owner $USER")
         assert "boto3" in command
         assert "google-api-python-client" in command
         assert "azure" not in command
 
-    def test_ray_takes_it(self, caplog: pytest.LogCaptureFixture) -> None:
-        judged_by_ray(self.config(), caplog)
+    def test_user_data_of_machines_is_left_to_the_overlay(self) -> None:
+        candidates = self.config()["available_node_types"]["cpu"]["node_config"]["candidates"]
+        assert not any("UserData" in one["node_config"] for one in candidates)
+
+    def test_machines_of_several_places_need_a_key(self) -> None:
+        with pytest.raises(SpecError, match="ssh_key is missing"):
+            self.config(ssh_key="")
+
+    def test_subnet_that_is_none_is_refused(self) -> None:
+        with pytest.raises(SpecError, match="is not a subnet"):
+            written(made(SITE, groups=HYBRID, overlay={"endpoint": "head.example", "subnet": "10.99.0.300/24"}))
+
+    def test_ray_takes_it(self) -> None:
+        judged_by_ray(self.config())
+
+
+KUBERAY = {
+    "cpu": group(candidate(GCP, market="spot"), candidate(GCP)),
+    "l4": group(candidate(GCP, "g2-standard-8", market="spot")),
+}
 
 
 class TestKubeRay:
-    WISH = {
-        "cpu": group(candidate(GCP, market="spot"), candidate(GCP)),
-        "l4": group(candidate(GCP, "g2-standard-8", market="spot")),
-    }
-
     def manifest(self, place: str = GCP, groups: Any = None, **kubernetes: Any) -> dict[str, Any]:
-        cluster = made(place, groups=groups or self.WISH, kubernetes=kubernetes)
+        cluster = made(place, groups=groups or KUBERAY, kubernetes=kubernetes)
         found = next(iter(yaml.safe_load_all(render(cluster, name="a")["a.yaml"])))
         assert complaints(found) == []
         assert isinstance(found, dict)
         return found
 
     def test_one_spec_gives_a_cluster_and_what_is_asked_for_beside(self) -> None:
-        cluster = made(GCP, groups=self.WISH, kubernetes={"job": {"entrypoint": "python a.py"}})
+        cluster = made(GCP, groups=KUBERAY, kubernetes={"job": {"entrypoint": "python a.py"}})
         assert list(render(cluster, name="a")) == ["a.yaml", "a_job.yaml"]
 
     def test_second_autoscaler_token_and_state_in_redis(self) -> None:

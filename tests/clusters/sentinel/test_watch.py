@@ -21,8 +21,9 @@ import psutil
 import pytest
 
 from tests.clusters.sentinel.services import Service, start_aws
-from tradewind.clusters.notices import RUN, current
+from tradewind.clusters.notices import RUN, Notice, current
 from tradewind.clusters.sentinel.raylet import find_raylets
+from tradewind.clusters.sentinel.watch import Ending
 
 TIMEOUT_S = 60
 SENTINEL = [sys.executable, "-m", "tradewind.clusters.sentinel"]
@@ -173,11 +174,38 @@ def test_nodes_are_found_by_their_head_and_by_their_process(ray: Ray) -> None:
     assert find_raylets(address="127.0.0.1:1") == []
 
 
+def test_deadline_stays_where_it_was_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    notice = Notice(reason="spot", deadline_unix_s=now + 60, kind="preemption", source="aws")
+    ending = Ending(notice, find=list)
+    for shift_s in (-3600, 3600):
+        monkeypatch.setattr(time, "time", lambda shift_s=shift_s: now + shift_s)
+        ending.advance()
+        assert not ending.is_done
+
+
+def test_deadline_that_is_past_ends_at_once() -> None:
+    notice = Notice(reason="spot", deadline_unix_s=time.time() - 1, kind="preemption", source="aws")
+    ending = Ending(notice, find=list)
+    assert ending.pause_s() == 0
+    ending.advance()
+    assert ending.is_done
+
+
 def test_drill_needs_a_sentinel(tmp_path: Path) -> None:
     done = subprocess.run([*SENTINEL, "--notify", "30s"], capture_output=True, text=True)
     assert done.returncode == 1
     assert "no sentinel runs here" in done.stderr
     assert current() is None
+
+
+def test_damaged_files_are_survived(run_folder: Path, tmp_path: Path) -> None:
+    run_folder.mkdir()
+    for name in ("notice.json", "drill.json"):
+        (run_folder / name).write_text("{")
+    with sentinel(tmp_path / "log", "--cloud", "none", "--raylet", str(os.getpid())):
+        assert subprocess.run([*SENTINEL, "--notify", "10min"]).returncode == 0
+        until(current)
 
 
 def test_second_sentinel_is_refused(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ a line of JSON. When the input ends, so does Ray.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import Any
 
 import ray
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.cluster_utils import Cluster
 
 
@@ -27,19 +28,19 @@ def wave() -> str:
 
 
 def main() -> None:
-    small = {"object_store_memory": 80_000_000, "include_dashboard": False}
+    small: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
     try:
         worker = cluster.add_node(num_cpus=1, resources={"spot": 1}, **small)
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
         tide = Tide.remote()  # type: ignore[attr-defined]
         ray.get([tide.high.remote(), wave.remote()])
         say({"address": cluster.address, "head": node(cluster.head_node), "worker": node(worker)})
         for line in sys.stdin:
             say(answer(line.strip(), cluster.address, tide))
     finally:
-        ray.shutdown()  # type: ignore[no-untyped-call]
-        cluster.shutdown()
+        ray.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def node(started: Any) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def _aws(what: str) -> Answer:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    session = boto3.session.Session()
     try:
+        session = boto3.session.Session()
         found = session.get_credentials()
     except BotoCoreError as exc:
         return problem(what, str(exc), "repair ~/.aws/config, or unset AWS_PROFILE")
@@ -69,7 +69,7 @@ def _gcp(what: str) -> Answer:
         first = str(exc).partition(".")[0]
         return problem(what, first, "run `gcloud auth application-default login`")
     try:
-        found.refresh(_Hurried(Request()))
+        found.refresh(_Hurried(Request()))  # type: ignore[no-untyped-call]
     except TransportError as exc:
         return unknown(what, f"found; Google does not answer: {type(exc).__name__}", "try again online")
     except GoogleAuthError as exc:

@@ -17,6 +17,7 @@ from tradewind.clusters.hybrid.failures import understand
 from tradewind.clusters.hybrid.keys import azure_public_key, give_to_aws, give_to_gcp, public_key
 from tradewind.clusters.hybrid.settings import Settings
 from tradewind.clusters.hybrid.tags import LAUNCH, split_node_id
+from tradewind.clusters.overlay import Overlay
 from tradewind.errors import SpecError, TradewindError
 
 NO_PROFILE = {"IamInstanceProfile": {"Name": "none"}}
@@ -33,6 +34,7 @@ def bootstrap(config: Config) -> Config:
     settings = Settings.read(config["provider"])
     _check_classes(config, settings)
     _check_key(config, settings)
+    _check_overlay(config, settings)
     for name, backend in config["provider"]["backends"].items():
         if backend["type"] == "static":
             _bootstrap_static(backend, config["auth"])
@@ -85,6 +87,18 @@ def _check_key(config: Config, settings: Settings) -> None:
         raise SpecError(
             "auth.ssh_private_key is missing", hint="one key opens the machines of all backends; name its file"
         )
+
+
+def _check_overlay(config: Config, settings: Settings) -> None:
+    if settings.overlay is None:
+        return
+    Overlay.of(settings.overlay)
+    for name, backend in settings.backends.items():
+        if backend["type"] == "azure" and any(not is_head for _, is_head, _ in _items(config, name)):
+            raise SpecError(
+                f"provider.backends.{name}: machines of Azure cannot join the overlay",
+                hint="Ray makes them from a template without user data; leave them out, or join the networks yourself",
+            )
 
 
 def _items(config: Config, backend: str) -> Iterable[Item]:

@@ -47,7 +47,8 @@ def _aws(provider: Any, cluster: str) -> Tags:
 
 
 def _gcp(provider: Any, cluster: str) -> Tags:
-    settings, found = provider.provider_config, {}
+    settings = provider.provider_config
+    found: Tags = {}
     for resource in provider.resources.values():
         if not hasattr(resource.resource, "instances"):  # TPU nodes are listed by another interface, by Ray's tag alone
             continue

@@ -66,5 +66,4 @@ def _provider(name: str, written: dict[str, Any], cluster: str) -> Any:
 def _ask_once() -> None:
     from ray.autoscaler._private.aws import node_provider
 
-    node_provider.BOTO_CREATE_MAX_RETRIES = 1
-    node_provider.BOTO_MAX_RETRIES = RETRIES
+    vars(node_provider).update(BOTO_CREATE_MAX_RETRIES=1, BOTO_MAX_RETRIES=RETRIES)

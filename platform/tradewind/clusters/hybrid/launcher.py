@@ -11,12 +11,14 @@ import copy
 import logging
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from tradewind.clusters.hybrid.backend import Backend
 from tradewind.clusters.hybrid.candidate import Candidate, in_order
 from tradewind.clusters.hybrid.cap import Cap
 from tradewind.clusters.hybrid.cooldown import WHOLE_BACKEND, Cooldowns, Scope
+from tradewind.clusters.hybrid.door import Door
 from tradewind.clusters.hybrid.failures import understand
 from tradewind.clusters.hybrid.journal import Journal
 from tradewind.clusters.hybrid.settings import Settings
@@ -47,6 +49,8 @@ class Launcher:
     journal: Journal
     cooldowns: Cooldowns
     cap: Cap
+    door: Door | None = None
+    """Of the overlay, on its hub."""
     lost: set[str] = field(default_factory=set)
     """Tokens of launches whose answer was lost and whose machines were not found."""
     _refused: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -80,10 +84,17 @@ class Launcher:
             with self.cap.reserve(candidate.usd_per_hour, left) as fit:
                 if fit < left:
                     passed_over.append(f"{candidate.name}: {self._over(candidate, left - fit)}")
-                if fit:
-                    attempts.append(self._try(candidate, tags, fit))
-                    left -= len(attempts[-1].nodes)
+                made = self._ask(candidate, tags, fit) if fit else []
+                attempts += made
+                left -= sum(len(attempt.nodes) for attempt in made)
         return attempts, passed_over
+
+    def _ask(self, candidate: Candidate, tags: Mapping[str, str], count: int) -> list[Attempt]:
+        """One request; with an overlay, one for each machine, since each has its own key."""
+        if self.door is None:
+            return [self._try(candidate, tags, count)]
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(lambda _: self._try(candidate, tags, 1), range(count)))
 
     def _try(self, candidate: Candidate, tags: Mapping[str, str], count: int) -> Attempt:
         backend = self.backends[candidate.backend]
@@ -92,16 +103,22 @@ class Launcher:
             candidate, self.cluster, self.settings.cluster, token=token, expires=backend.kind != "static"
         )
         try:
-            natives = backend.create(copy.deepcopy(candidate.node_config), {**tags, **own}, count, token_tag=LAUNCH)
-            outcome, reason = ("launched" if len(natives) >= count else "fewer"), ""
+            node_config = copy.deepcopy(candidate.node_config)
+            if self.door is not None:
+                node_config = self.door.open(backend, node_config, token)
+            natives = backend.create(node_config, {**tags, **own}, count, token_tag=LAUNCH)
+            outcome: Outcome = "launched" if len(natives) >= count else "fewer"
+            reason = ""
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever an SDK raises is understood there
             natives, outcome, reason = self._settle(exc, backend, candidate, {**tags, **own})
-        self._learn(candidate, outcome, reason)  # type: ignore[arg-type] # a word of Outcome
+        if self.door is not None:
+            self.door.settled(token, made=bool(natives))
+        self._learn(candidate, outcome, reason)
         return Attempt(
             candidate=candidate.name, backend=backend.name, market=candidate.market,
             place=candidate.place(self.settings.backends), machine=candidate.machine,
             usd_per_hour=candidate.usd_per_hour, effective_usd_per_hour=candidate.effective_usd_per_hour,
-            token=token, wanted=count, outcome=outcome, reason=reason,  # type: ignore[arg-type]
+            token=token, wanted=count, outcome=outcome, reason=reason,
             nodes=tuple(node_id(backend.name, native) for native in natives), seconds=time.monotonic() - started,
         )  # fmt: skip
 

@@ -43,6 +43,19 @@ class Login:
             )
         self._check(host, code, said)
 
+    def check(self, host: str) -> None:
+        """Raises AuthError or CapacityError when nobody can log in."""
+        self._check(host, *self._run(host, "true", self.timeout_s))
+
+    def run(self, host: str, command: str) -> None:
+        """Run a command on a host that was taken. Raises CloudError when it fails."""
+        code, said = self._run(host, command, STOP_TIMEOUT_S)
+        if code:
+            raise CloudError(
+                f"host {host} cannot join the overlay: exit code {code}: {_last_line(said)}",
+                hint="it needs WireGuard's tools, nftables, and sudo without a password",
+            )
+
     def give_back(self, host: str, cluster: str, stop_command: str) -> str:
         """Stop what runs on a host of this cluster. Gives what went wrong, and nothing for a host of another one."""
         code, said = self._run(host, _give_back_command(cluster, stop_command), STOP_TIMEOUT_S)

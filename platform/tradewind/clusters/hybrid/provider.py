@@ -21,20 +21,25 @@ from tradewind.clusters.hybrid.candidate import read_candidates
 from tradewind.clusters.hybrid.cap import Cap
 from tradewind.clusters.hybrid.connecting import connect
 from tradewind.clusters.hybrid.cooldown import Cooldowns
+from tradewind.clusters.hybrid.door import Door
 from tradewind.clusters.hybrid.failures import understand
 from tradewind.clusters.hybrid.journal import Journal
 from tradewind.clusters.hybrid.launcher import Launcher
+from tradewind.clusters.hybrid.leases import Login
+from tradewind.clusters.hybrid.logins import Logins, Way
 from tradewind.clusters.hybrid.settings import Settings
 from tradewind.clusters.hybrid.sweep import Swept, sweep
 from tradewind.clusters.hybrid.sweeper import Sweeper
-from tradewind.clusters.hybrid.tags import node_id, split_node_id
+from tradewind.clusters.hybrid.tags import STATUS, node_id, split_node_id
+from tradewind.clusters.overlay import Hub, Overlay
 from tradewind.errors import CloudError, NotFoundError, TradewindError, did_you_mean
 
 FLUSH_S = 10.0
+PROBE_TIMEOUT_S = 10.0
 log = logging.getLogger(__name__)
 
 
-class HybridNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
+class HybridNodeProvider(NodeProvider):
     def __init__(self, provider_config: dict[str, Any], cluster_name: str) -> None:
         super().__init__(provider_config, cluster_name)
         self.settings = Settings.read(provider_config)
@@ -48,8 +53,10 @@ class HybridNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
             self.journal,
             Cooldowns(own.cooldown_s),
             Cap(own.max_usd_per_hour, self.usd_per_hour),
+            door=_door(self.settings),
             lost=set(self._lost_before()),
         )
+        self.logins = Logins(lambda node, reason: self.journal.decide("unreachable", node, reason))
         self.sweeper = Sweeper(self.sweep) if self.settings.on_head else None
 
     def _lost_before(self) -> frozenset[str]:
@@ -101,23 +108,29 @@ class HybridNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
         return machine is not None and machine.running
 
     def is_terminated(self, node_id: str) -> bool:
-        return self._find(node_id) is None
+        """Also of a machine that nobody can log in to, so that Ray does not wait for it."""
+        return self._find(node_id) is None or self.logins.is_given_up(node_id)
 
     def node_tags(self, node_id: str) -> dict[str, str]:
         machine = self._find(node_id)
         return dict(machine.tags) if machine is not None else {}
 
-    def internal_ip(self, node_id: str) -> str | None:
-        """The address that the head reaches the node at; the external one where `ssh_ip: external` says so."""
+    def internal_ip(self, node_id: str) -> Any:
+        """The address that the head reaches the node at, None while there is none.
+
+        Ray's updaters on the head ask for no other; so it is the external one where `ssh_ip: external` says so.
+        """
         backend, native = self._split(node_id)
         return backend.address(native, backend.ssh_ip)
 
-    def external_ip(self, node_id: str) -> str | None:
+    def external_ip(self, node_id: str) -> Any:
         backend, native = self._split(node_id)
         return backend.address(native, "external")
 
     def set_node_tags(self, node_id: str, tags: Mapping[str, str]) -> None:
         backend, native = self._split(node_id)
+        if status := tags.get(STATUS):
+            self.logins.status(node_id, status)
         backend.retag(native, tags)
 
     # What is made and ended --------------------------------------------------------------------------------------
@@ -161,7 +174,10 @@ class HybridNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
     def sweep(self, *, dry_run: bool = False) -> Swept:
         """End machines that leaked, in all backends."""
         lost = self.journal.lost_tokens() | self.launcher.lost
-        return sweep(self.backends.values(), self.journal, lost=lost, dry_run=dry_run)
+        swept = sweep(self.backends.values(), self.journal, lost=lost, dry_run=dry_run)
+        if self.launcher.door is not None and not dry_run:
+            self._shut_door()
+        return swept
 
     def cleanup_cluster_resources(self) -> None:
         """What `ray down` calls at the end: Azure's networks and identities of the cluster."""
@@ -190,6 +206,9 @@ class HybridNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
         """Logs in as the user of the node's own backend."""
         backend, _ = self._split(node_id)
         auth = {**auth_config, "ssh_user": backend.ssh_user or auth_config["ssh_user"]}
+        login = Login(auth["ssh_user"], auth.get("ssh_private_key"), auth.get("ssh_proxy_command"), PROBE_TIMEOUT_S)
+        address = self.internal_ip if named.get("use_internal_ip") else self.external_ip
+        self.logins.reach(node_id, Way(login, lambda: address(node_id)))
         return super().get_command_runner(log_prefix, node_id, auth, *others, **named)
 
     # -------------------------------------------------------------------------------------------------------------
@@ -202,6 +221,12 @@ class HybridNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
             for attempt in result.attempts
             for node in attempt.nodes
         }
+
+    def _shut_door(self) -> None:
+        """Only when every cloud has been seen: what is not known to be gone stays in."""
+        there = [machine for _, machine in self.machines()]
+        if self.launcher.door is not None and all(backend.seen is not None for backend in self.backends.values()):
+            self.launcher.door.keep_only({machine.carried.token for machine in there})
 
     def _end(self, name: str, natives: list[str]) -> str:
         try:
@@ -221,6 +246,13 @@ class HybridNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
         if name not in self.backends:
             raise NotFoundError(f"no backend named {name!r} for node {node}{did_you_mean(name, self.backends)}")
         return self.backends[name], native
+
+
+def _door(settings: Settings) -> Door | None:
+    """The hub is on the head, so only there is anybody let in."""
+    if not settings.overlay or not settings.on_head:
+        return None
+    return Door(Hub(Overlay.of(settings.overlay)))
 
 
 def _spoken(exc: TradewindError) -> click.ClickException:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ray.autoscaler.node_provider import NodeProvider
 
+from tradewind.clusters.hybrid.door import JOIN, leave_command
 from tradewind.clusters.hybrid.failures import HostsInUseError
 from tradewind.clusters.hybrid.journal import FOLDER
 from tradewind.clusters.hybrid.leases import Login
@@ -34,7 +35,7 @@ Hosts = dict[str, dict[str, str]]
 """Tags of the hosts in use, by address."""
 
 
-class StaticNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
+class StaticNodeProvider(NodeProvider):
     def __init__(self, provider_config: dict[str, Any], cluster_name: str, *, name: str = "static") -> None:
         super().__init__(provider_config, cluster_name)
         place = f"provider.backends.{name}"
@@ -79,7 +80,7 @@ class StaticNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
             if node_id in hosts:
                 hosts[node_id] |= tags
 
-    def create_node(self, node_config: dict[str, Any], tags: dict[str, str], count: int) -> dict[str, Any]:  # noqa: ARG002
+    def create_node(self, node_config: dict[str, Any], tags: dict[str, str], count: int) -> dict[str, Any]:
         """Take free hosts, at most `count`. Raises what they said when none can be had, within two log-in times."""
         made: list[str] = []
         problems: dict[str, TradewindError] = {}
@@ -88,7 +89,7 @@ class StaticNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
             hosts = self._reserve(tags, count - len(made), without=problems)
             if not hosts:
                 break
-            found = self._take_all(hosts)
+            found = self._take_all(hosts, node_config.get(JOIN, ""))
             problems |= found
             self._release(found)
             made += [host for host in hosts if host not in found]
@@ -98,7 +99,8 @@ class StaticNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
 
     def terminate_node(self, node_id: str) -> None:
         """Stop what runs on one host and let it go, also when it does not answer."""
-        problem = self.login.give_back(node_id, self.cluster_name, self.settings.stop_command)
+        stop = f"{self.settings.stop_command}; code=$?; {leave_command()}; (exit $code)"
+        problem = self.login.give_back(node_id, self.cluster_name, stop)
         if problem:
             log.warning("%s: %r failed on %s: %s", self.cluster_name, self.settings.stop_command, node_id, problem)
         self._torn_down.add(node_id)
@@ -127,15 +129,17 @@ class StaticNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
             for host in gone:
                 hosts.pop(host, None)
 
-    def _take_all(self, hosts: list[str]) -> dict[str, TradewindError]:
+    def _take_all(self, hosts: list[str], join: str) -> dict[str, TradewindError]:
         """What was wrong with the hosts that could not be taken."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            said = zip(hosts, pool.map(self._take, hosts), strict=True)
+            said = zip(hosts, pool.map(lambda host: self._take(host, join), hosts), strict=True)
         return {host: problem for host, problem in said if problem is not None}
 
-    def _take(self, host: str) -> TradewindError | None:
+    def _take(self, host: str, join: str) -> TradewindError | None:
         try:
             self.login.take(host, self.cluster_name)
+            if join:
+                self.login.run(host, join)
         except TradewindError as exc:
             return exc
         return None

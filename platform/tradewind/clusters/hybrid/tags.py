@@ -19,7 +19,7 @@ CLUSTER, OWNER, EXPIRES = "tradewind-cluster", "tradewind-owner", "tradewind-exp
 CANDIDATE, LAUNCH, SINCE = "tradewind-candidate", "tradewind-launch", "tradewind-since"
 MARKET, MACHINE, PRICE = "tradewind-market", "tradewind-machine", "tradewind-microusd-per-hour"
 
-KIND, NODE_TYPE, REQUEST, STATUS = "ray-node-kind", "ray-user-node-type", "ray-launch-request", "ray-node-status"
+KIND, NODE_TYPE, REQUEST, STATUS = "ray-node-type", "ray-user-node-type", "ray-launch-request", "ray-node-status"
 """Ray's own, in `ray.autoscaler.tags`; named here so that reading a machine needs no Ray."""
 
 RAY_CLUSTER = "ray-cluster-name"

@@ -54,9 +54,8 @@ def open_ports(part: Part) -> Iterator[Fault]:
 
 def untunnelled(part: Part) -> Iterator[Fault]:
     """Several networks, and nothing that joins them."""
-    kinds = {(one.get("type"), one.get("region") or one.get("location")) for one in part.backends.values()}
-    if len(kinds) > 1 and not part.get("provider", "overlay"):
-        yield ("provider",), f"machines of {len(kinds)} networks are one cluster, and no overlay joins them"
+    if part.networks > 1 and not part.get("provider", "overlay"):
+        yield ("provider",), f"machines of {part.networks} networks are one cluster, and no overlay joins them"
 
 
 def _security_groups(part: Part) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

@@ -75,7 +75,7 @@ def unknown_backend(part: Part) -> Iterator[Fault]:
 
 def short_heartbeat(part: Part) -> Iterator[Fault]:
     """Over the internet, a minute without an answer is not yet the end of a machine."""
-    if not part.get("provider", "overlay"):
+    if part.networks < 2:
         return
     for where, command in part.commands("head_start_ray_commands"):
         if "ray start" in command and not re.search(r"RAY_health_check_failure_threshold=([7-9]|\d\d)", command):

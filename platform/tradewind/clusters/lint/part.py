@@ -73,6 +73,14 @@ class Part:
         found = self.get("provider", "backends")
         return {name: one for name, one in found.items() if isinstance(one, dict)} if isinstance(found, dict) else {}
 
+    @property
+    def networks(self) -> int:
+        """How many there are: one for each region of a cloud, and one for each site."""
+        found = (
+            (one.get("type"), one.get("region") or one.get("location") or name) for name, one in self.backends.items()
+        )
+        return len(set(found))
+
     @cached_property
     def node_types(self) -> dict[str, dict[str, Any]]:
         found = self.get("available_node_types")
@@ -122,8 +130,8 @@ def _parts(text: str) -> Iterator[Part]:
     try:
         while loader.check_node():
             node = loader.get_node()
-            values = loader.construct_document(node)
-            if isinstance(values, dict):
+            values = loader.construct_document(node) if node else None
+            if node and isinstance(values, dict):
                 lines: dict[Where, int] = {}
                 _walk(node, (), lines)
                 yield Part(values, lines)

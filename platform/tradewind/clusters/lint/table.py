@@ -74,7 +74,7 @@ LAUNCHER_RULES: tuple[Rule, ...] = (
         "TW141",
         "error",
         "type local",
-        "use provider type external with a static backend, or set RAY_UP_enable_autoscaler_v2=0",
+        "use provider type external with a static backend",
         autoscaler.local_provider,
     ),
     Rule("TW142", "error", "legacy nodes", "write available_node_types and head_node_type", autoscaler.legacy_nodes),

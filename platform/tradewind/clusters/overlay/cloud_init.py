@@ -10,17 +10,20 @@ from tradewind.clusters.overlay.node_files import UNIT, NodeFile, worker_files
 from tradewind.clusters.overlay.peer import Ticket
 
 HEADER = "#cloud-config\n"
+OVER = "the time of this machine is up"
 WITHOUT_KERNEL = "modprobe wireguard || apt-get install -y --no-install-recommends wireguard-go"
 """Kernels of Ubuntu 22.04 and later, and of Debian 12 and later, have WireGuard; wireguard-go is for the others."""
 
 
-def cloud_init(ticket: Ticket, *, site: str) -> str:
+def cloud_init(ticket: Ticket, *, site: str, ttl_s: int | None = None) -> str:
     """A `#cloud-config` for one node alone, with its private key. `site` becomes the node's label in Ray.
+
+    With `ttl_s` the machine ends by itself when that time is up, whatever has become of its head.
 
     Format: https://cloudinit.readthedocs.io/en/latest/reference/modules.html. The image must have cloud-init, systemd
     and apt.
     """
-    document = {
+    document: dict[str, Any] = {
         "package_update": True,
         "packages": ["nftables", "wireguard-tools"],
         "write_files": [_entry(file) for file in worker_files(ticket, site=site)],
@@ -30,6 +33,8 @@ def cloud_init(ticket: Ticket, *, site: str) -> str:
             ["systemctl", "enable", "--now", UNIT.name],
         ],
     }
+    if ttl_s is not None:
+        document["power_state"] = {"mode": "poweroff", "delay": f"+{-(-ttl_s // 60)}", "message": OVER}
     return HEADER + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120)
 
 

@@ -79,6 +79,10 @@ class Hub:
     def peers(self) -> list[Peer]:
         return [Peer(**match.groupdict()) for match in _PEER.finditer(self._read())]
 
+    def address_of(self, name: str) -> str | None:
+        """Where a node is reached through the tunnel; None when it is not in the overlay."""
+        return next((peer.address for peer in self.peers() if peer.name == name), None)
+
     def public_key(self) -> str:
         return public_key(self._private_key())
 

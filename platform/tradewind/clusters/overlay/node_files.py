@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tradewind.clusters.overlay.firewall import firewall
 from tradewind.clusters.overlay.hub import CONFIGURATION, FOLDER
-from tradewind.clusters.overlay.network import MTU, Overlay
+from tradewind.clusters.overlay.network import INTERFACE, MTU, Overlay
 from tradewind.clusters.overlay.peer import Ticket
 
 UNIT = Path("/etc/systemd/system/tradewind-tunnel.service")
@@ -54,6 +54,7 @@ def _script(name: str) -> str:
 
 
 def _unit(command: list[str]) -> str:
+    """Starting it waits until the tunnel has its address."""
     return f"""[Unit]
 Description=Tunnel of tradewind's overlay
 Wants=network-online.target
@@ -62,6 +63,7 @@ StartLimitIntervalSec=0
 
 [Service]
 ExecStart={" ".join(command)}
+ExecStartPost=/bin/bash -c 'until ip -4 address show dev {INTERFACE} | grep -q inet; do sleep 0.2; done'
 Restart=always
 RestartSec=2
 

@@ -36,7 +36,6 @@ def node_config(cluster: Blueprint, candidate: Candidate) -> dict[str, Any]:
             }
         ],
         "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
-        "UserData": power_off(spec.ttl_s),
         "TagSpecifications": [
             {
                 "ResourceType": "instance",
@@ -44,6 +43,8 @@ def node_config(cluster: Blueprint, candidate: Candidate) -> dict[str, Any]:
             }
         ],
     }
+    if not spec.overlay:  # it brings its own user data, which can be given once
+        config["UserData"] = power_off(spec.ttl_s)
     if spec.aws_key_pair:
         config["KeyName"] = spec.aws_key_pair
     return config | market(candidate)

@@ -47,6 +47,11 @@ class Blueprint:
         return tuple(dict.fromkeys(one.cloud for one in self.candidates))
 
     @property
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """Cloud and region of all machines: each is a network of its own."""
+        return tuple(dict.fromkeys((one.cloud, one.region) for one in self.candidates))
+
+    @property
     def candidates(self) -> tuple[Candidate, ...]:
         """All, the head's first."""
         return (self.head, *(one for group in self.groups for one in group.candidates))

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from tradewind.clusters.overlay import (
+    INTERFACE,
+    Overlay,
+    head_environment,
+    labels_flag,
+    wait_command,
+    worker_environment,
+)
+from tradewind.clusters.overlay.environment import HEALTH_CHECK_FAILURES
+from tradewind.clusters.ports import GCS, start_flags
 from tradewind.clusters.render.blueprint import Blueprint
-from tradewind.clusters.render.ports import GCS, HEAD_FLAGS, NODE_FLAGS
 from tradewind.clusters.sentinel.command import start_command
 from tradewind.specs.cluster import ONPREM
 
 UV = "0.9.5"
 TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 - where it is, not what it is
 ENVIRONMENT = "~/ray-env"
-TUNNEL = "wg0"
-LOST_AFTER_CHECKS = 10
-"""Missed checks until a node counts as dead, of 3 s each and 10 s of waiting: 130 s, computed.
-
-Measured with Ray 2.60 through a tunnel: with the default of 5 a node is dead 64 s into an outage; with 30 it outlived
-90 s."""
+TOKEN = {"RAY_AUTH_MODE": "token"}
+OWN_ADDRESS = f"ip -4 -o addr show {INTERFACE} | tr -s ' /' ' ' | cut -d ' ' -f 4"
+"""Of the machine, in the tunnel."""
 
 SDKS = {
     "aws": ("boto3>=1.40",),
@@ -41,12 +49,9 @@ DRIVER = (
 )
 
 
-def initialization_commands(cluster: Blueprint) -> list[str]:
+def initialization_commands() -> list[str]:
     """Before anything is installed; the token has been copied by then."""
-    commands = ["chmod 700 ~/.ray && chmod 600 ~/.ray/auth_token"]
-    if cluster.spec.overlay:
-        commands.append(f"timeout 120 bash -c 'until ip -4 addr show {TUNNEL} | grep -q inet; do sleep 1; done'")
-    return commands
+    return ["chmod 700 ~/.ray && chmod 600 ~/.ray/auth_token"]
 
 
 def setup_commands(cluster: Blueprint) -> list[str]:
@@ -63,49 +68,44 @@ def setup_commands(cluster: Blueprint) -> list[str]:
 
 
 def head_setup_commands(cluster: Blueprint) -> list[str]:
+    """What the head launches machines with, and the hub of the overlay."""
     packages = [f"'{package}'" for cloud in cluster.clouds for package in SDKS[cloud]]
     python = f"{ENVIRONMENT}/bin/python"
-    return [f"~/.local/bin/uv pip install --python {python} {' '.join(packages)}"] if packages else []
+    commands = [f"~/.local/bin/uv pip install --python {python} {' '.join(packages)}"] if packages else []
+    if wish := cluster.spec.overlay:
+        options = f"--subnet {wish.subnet} --endpoint {wish.endpoint} --port {wish.port} --owner $USER"
+        commands.append("sudo apt-get install -qy nftables wireguard-tools")
+        commands.append(f"sudo {python} -m tradewind.clusters.overlay hub {options}")
+    return commands
 
 
 def head_start_commands(cluster: Blueprint) -> list[str]:
-    variables = ["RAY_AUTH_MODE=token"]
-    flags = ["--head", *HEAD_FLAGS, *NODE_FLAGS]
-    overlay = cluster.spec.overlay
-    if len(cluster.clouds) > 1:
-        variables.append(f"RAY_health_check_failure_threshold={LOST_AFTER_CHECKS}")
-    if overlay:
-        variables += _collectives()
-        flags.insert(1, f"--node-ip-address={hub_address(overlay.subnet)}")
-    start = f"ray start {' '.join(flags)} --autoscaling-config=~/ray_bootstrap_config.yaml"
-    return _start(cluster, variables, start)
+    overlay = overlay_of(cluster)
+    address = f"--node-ip-address={overlay.head_address} " if overlay else ""
+    flags = f"--head {address}{start_flags(head=True)} --dashboard-host=127.0.0.1"
+    start = f"ray start {flags} --autoscaling-config=~/ray_bootstrap_config.yaml"
+    far = {"RAY_health_check_failure_threshold": str(HEALTH_CHECK_FAILURES)} if len(cluster.places) > 1 else {}
+    return _start(cluster, head_environment() if overlay else TOKEN | far, start)
 
 
 def worker_start_commands(cluster: Blueprint) -> list[str]:
-    variables = ["RAY_AUTH_MODE=token"]
-    flags = [f"--address=$RAY_HEAD_IP:{GCS}", *NODE_FLAGS]
-    overlay = cluster.spec.overlay
-    if overlay:
-        variables += _collectives()
-        flags[0] = f"--address={hub_address(overlay.subnet)}:{GCS}"
-        flags.insert(1, f"--node-ip-address=$(ip -4 -o addr show {TUNNEL} | tr -s ' /' ' ' | cut -d ' ' -f 4)")
-    return _start(cluster, variables, f"ray start {' '.join(flags)}")
+    overlay = overlay_of(cluster)
+    if overlay is None:
+        return _start(cluster, TOKEN, f"ray start --address=$RAY_HEAD_IP:{GCS} {start_flags(head=False)}")
+    start = f"ray start --address={overlay.head_address}:{GCS} --node-ip-address=$({OWN_ADDRESS})"
+    stop, *commands = _start(cluster, worker_environment(), f"{start} {start_flags(head=False)} {labels_flag()}")
+    return [stop, wait_command(overlay), *commands]
 
 
-def hub_address(subnet: str) -> str:
-    """The head's address in the tunnel: the first of its network."""
-    import ipaddress
-
-    return str(next(ipaddress.ip_network(subnet).hosts()))
-
-
-def _collectives() -> list[str]:
-    """gloo and NCCL take the interface of the host's name otherwise, which other networks cannot reach."""
-    return [f"GLOO_SOCKET_IFNAME={TUNNEL}", f"NCCL_SOCKET_IFNAME={TUNNEL}"]
+def overlay_of(cluster: Blueprint) -> Overlay | None:
+    """Raises SpecError for a subnet that is none."""
+    wish = cluster.spec.overlay
+    return Overlay(subnet=wish.subnet, endpoint=wish.endpoint, port=wish.port) if wish else None
 
 
-def _start(cluster: Blueprint, variables: list[str], start: str) -> list[str]:
-    """A machine of a site belongs to no cloud, and neither do those of several: these find out by themselves."""
-    export = f"export {' '.join(variables)}; ulimit -n 65536;"
+def _start(cluster: Blueprint, environment: Mapping[str, str], start: str) -> list[str]:
+    """Machines of a site belong to no cloud, those of several to one that they find out by themselves."""
+    variables = " ".join(f"{name}={value}" for name, value in environment.items())
     cloud = cluster.clouds[0] if len(cluster.clouds) == 1 and cluster.clouds[0] != ONPREM else None
-    return ["ray stop", f"{export} {start}", f"export RAY_AUTH_MODE=token; {start_command(cloud=cloud)}"]
+    sentinel = f"export RAY_AUTH_MODE=token; {start_command(cloud=cloud)}"
+    return ["ray stop", f"export {variables}; ulimit -n 65536; {start}", sentinel]

@@ -10,6 +10,7 @@ from tradewind.clusters.render.blueprint import Blueprint, Group
 from tradewind.clusters.render.candidate import Candidate
 from tradewind.clusters.render.launcher import HEAD, left_out
 from tradewind.clusters.render.node_type import NodeType
+from tradewind.errors import SpecError
 from tradewind.specs.cluster import ONPREM
 
 PROVIDER = "tradewind.clusters.hybrid.HybridNodeProvider"
@@ -59,7 +60,10 @@ def backend(cluster: Blueprint, candidate: Candidate) -> dict[str, Any]:
 
 
 def node_types(cluster: Blueprint) -> list[NodeType]:
-    """The head's first."""
+    """The head's first. Raises SpecError for machines of a cloud without a key that opens them."""
+    if not cluster.spec.ssh_key and set(cluster.clouds) - {ONPREM}:
+        hint = "name its file; one key opens the machines of all places: ssh_key: ~/.ssh/…"
+        raise SpecError("ssh_key is missing, and machines of several places are one cluster", hint=hint)
     head = cluster.head
     words = f"{head.machine or cluster.spec.head.host} in {head.place}: {head.price_words()}"
     first = NodeType(HEAD, (words,), {"CPU": 0}, {"candidates": [entry(cluster, head)]}, 0, 0)

@@ -20,9 +20,8 @@ AUTOSCALER = {"cpu": "500m", "memory": "512Mi"}
 
 def files(cluster: Blueprint, *, name: str) -> dict[str, str]:
     """Text by file name. Raises SpecError for machines that are in no one Kubernetes cluster."""
-    where = {(one.cloud, one.region) for one in cluster.candidates}
-    if len(where) > 1:
-        places = ", ".join(sorted("/".join(place) for place in where))
+    if len(cluster.places) > 1:
+        places = ", ".join(sorted("/".join(place) for place in cluster.places))
         hint = "a Kubernetes cluster is in one region; give each its own spec, or leave `kubernetes` out"
         raise SpecError(f"kubernetes: machines are in {places}", hint=hint)
     kubernetes = _settings(cluster)

@@ -46,7 +46,7 @@ def launcher_file(
         limit=format_usd(spec.max_usd_per_hour),
         idle_minutes=_number(spec.idle_timeout_s / 60),
         hybrid=provider["type"] == "external",
-        initialization=initialization_commands(cluster),
+        initialization=initialization_commands(),
         setup=setup_commands(cluster),
         head_setup=head_setup_commands(cluster),
         head_start=head_start_commands(cluster),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tradewind.clusters.overlay.placement import SITE
 from tradewind.clusters.render.blueprint import Group
 from tradewind.clusters.render.candidate import Candidate
 
@@ -36,7 +37,7 @@ def labels(group: str, candidate: Candidate) -> dict[str, str]:
     """What tasks can ask for. Those that Ray keeps for itself begin with `ray.io/`."""
     return {
         "tradewind-group": group,
-        "tradewind-site": f"{candidate.cloud}-{candidate.region}",
+        SITE: f"{candidate.cloud}-{candidate.region}",
         "tradewind-market": candidate.market,
     }
 

@@ -19,8 +19,7 @@ def render(cluster: Blueprint, *, name: str) -> dict[str, str]:
 
 def is_single(cluster: Blueprint) -> bool:
     """Whether one of Ray's own providers can launch all of it."""
-    places = {(one.cloud, one.region) for one in cluster.candidates}
-    if len(places) > 1 or cluster.clouds[0] == ONPREM:
+    if len(cluster.places) > 1 or cluster.clouds[0] == ONPREM:
         return False
     return cluster.clouds[0] != "gcp" or len({one.zone for one in cluster.candidates}) == 1
 

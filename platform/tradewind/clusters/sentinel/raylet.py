@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -22,7 +23,7 @@ class Raylet:
 
 
 def find_raylets(*, address: str | None = None, pid: int | None = None) -> list[Raylet]:
-    """Raylets that this user may see, those of one cluster (`host:port` of its head) or of one process alone."""
+    """Raylets that this user may end: all, those of one cluster (`host:port` of its head) or of one process alone."""
     found = [raylet for raylet in _raylets() if address in (None, raylet.gcs_address)]
     return [raylet for raylet in found if pid in (None, raylet.process.pid)]
 
@@ -45,7 +46,7 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
 def _raylets() -> Iterator[Raylet]:
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            if process.name() == "raylet":
+            if process.name() == "raylet" and os.geteuid() in (0, process.uids().effective):
                 yield _raylet(process)
 
 

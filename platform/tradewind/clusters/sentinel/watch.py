@@ -23,6 +23,7 @@ from tradewind.clusters.notices import Notice
 from tradewind.clusters.sentinel.drain import drain, drain_by_command
 from tradewind.clusters.sentinel.raylet import Raylet, end
 from tradewind.clusters.sentinel.source import Source
+from tradewind.errors import IntegrityError
 
 PAUSE_S = 1.0
 """Between attempts of what failed, and between looks at which nodes are here."""
@@ -54,10 +55,14 @@ class Sentinel:
             self._hear()
 
     def _resume(self) -> None:
-        held = notices.current()
+        try:
+            held = notices.current()
+        except IntegrityError as exc:
+            _log.warning("%s", exc)
+            held = None
         if held and held.is_certain:
             self._ending = Ending(held, self.find)
-        elif held:
+        else:
             notices.withdraw()  # it comes again if it still holds
 
     def _listen(self, source: Source) -> None:
@@ -67,7 +72,7 @@ class Sentinel:
             pause_s = source.pause_s
             try:
                 notice = source.poll()
-            except (OSError, ValueError, KeyError, TypeError) as exc:
+            except Exception as exc:  # noqa: BLE001 - the thread is the boundary: it must hear the next answer
                 pause_s, before, problem = PAUSE_S, problem, repr(exc)
                 if problem != before:
                     _log.warning("%s gets no answer: %s", type(source).__name__, problem)

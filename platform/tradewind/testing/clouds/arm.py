@@ -1,11 +1,11 @@
 """Azure Resource Manager of a lab, in this process and in memory.
 
     with start_arm("10.77.80.0/20") as arm:
-        ...  # start Ray's launcher with arm.environment
+        ...  # start Ray's launcher with arm.environment and PYTHONPATH=REDIRECT
 
-Azure's clients have no setting for the endpoint, want credentials, and refuse to send them without TLS; `environment`
-puts a `sitecustomize` on the path of Python that changes these three things. Every VM is in the lab's one subnet,
-whatever network the template makes for it.
+Azure's clients have no setting for the endpoint, want credentials, and refuse to send them without TLS; the
+`sitecustomize` in the folder `REDIRECT` changes these three things in processes that have it on their path. Every VM is
+in the lab's one subnet, whatever network the template makes for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tradewind.testing.clouds.arm_api import RefusalError, Subscription, answer
-from tradewind.testing.clouds.gce import REDIRECT
 from tradewind.testing.clouds.machine import Machine
 from tradewind.testing.clouds.weather import Weather
 from tradewind.testing.loopback import Handler, serve
@@ -39,8 +38,8 @@ class Arm:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that lead Azure's clients here."""
-        return {"TRADEWIND_LAB_ARM": self.endpoint, "PYTHONPATH": str(REDIRECT)}
+        """The variable that leads Azure's clients here, with `REDIRECT` on the path."""
+        return {"TRADEWIND_LAB_ARM": self.endpoint}
 
     def machines(self) -> list[Machine]:
         return self.subscription.machines()

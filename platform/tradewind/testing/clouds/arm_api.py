@@ -94,7 +94,7 @@ Answer = tuple[int, Json, dict[str, str]]
 
 def answer(subscription: Subscription, method: str, path: str, query: Mapping[str, str], body: Json) -> Answer:
     """Raises RefusalError where Azure answers with an error."""
-    if subscription.weather.is_down:
+    if not subscription.weather.answers():
         raise RefusalError(503, "ServerUnavailable", "The server is currently unavailable.")
     for verb, pattern, act in ROUTES:
         found = re.fullmatch(pattern, path, re.IGNORECASE)
@@ -155,13 +155,14 @@ def _complete_network(_subscription: Subscription, resource: Json) -> None:
         subnet["id"] = f"{resource['id']}/subnets/{subnet['name']}"
 
 
-def _complete_address(subscription: Subscription, resource: Json) -> None:
-    resource["properties"]["ipAddress"] = str(next(subscription.addresses))
-
-
 def _complete_interface(subscription: Subscription, resource: Json) -> None:
+    """A public address is the private one, as a lab has one network."""
     for each in resource["properties"]["ipConfigurations"]:
-        each["properties"]["privateIPAddress"] = str(next(subscription.addresses))
+        address = each["properties"]["privateIPAddress"] = str(next(subscription.addresses))
+        public = each["properties"].pop("publicIpAddress", None)  # as Ray's template has it, and Azure not
+        if public is not None:
+            each["properties"]["publicIPAddress"] = public
+            subscription.find(public["id"])["ipAddress"] = address
 
 
 def _complete_machine(subscription: Subscription, resource: Json) -> None:
@@ -189,7 +190,10 @@ def _operation(call: Call, outcome: Json) -> dict[str, str]:
     """How a client is told where to ask for the outcome of what takes its time."""
     name = f"operation-{next(call.subscription.count)}"
     call.subscription.operations[name] = outcome
-    return {"Azure-AsyncOperation": f"/subscriptions/{call.names['subscription']}/operations/{name}", "Retry-After": "0"}
+    return {
+        "Azure-AsyncOperation": f"/subscriptions/{call.names['subscription']}/operations/{name}",
+        "Retry-After": "0",
+    }
 
 
 def _get_operation(call: Call) -> Answer:
@@ -277,7 +281,6 @@ DISK = "Microsoft.Compute/disks"
 COMPLETIONS: dict[str, Callable[[Subscription, Json], None]] = {
     "microsoft.managedidentity/userassignedidentities": _complete_identity,
     "microsoft.network/virtualnetworks": _complete_network,
-    "microsoft.network/publicipaddresses": _complete_address,
     "microsoft.network/networkinterfaces": _complete_interface,
     MACHINE: _complete_machine,
 }

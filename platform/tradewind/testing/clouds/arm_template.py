@@ -166,7 +166,9 @@ def _resource_id(scope: Scope, *parts: str) -> str:
     if "/" not in parts[0]:
         group, parts = f"{group.rsplit('/', 1)[0]}/{parts[0]}", parts[1:]
     namespace, *kinds = parts[0].strip("/").split("/")
-    return f"{group}/providers/{namespace}/" + "/".join(f"{kind}/{name}" for kind, name in zip(kinds, parts[1:], strict=True))
+    return f"{group}/providers/{namespace}/" + "/".join(
+        f"{kind}/{name}" for kind, name in zip(kinds, parts[1:], strict=True)
+    )
 
 
 def _subscription_resource_id(scope: Scope, kind: str, name: str) -> str:

@@ -2,9 +2,9 @@
 
     python -m tradewind.testing.clouds.ec2_server ADDRESS PORT REGION=BLOCK…
 
-Beside Amazon's API it answers `GET /lab/machines` and takes `PUT /lab/weather`. It differs from moto in three ways: it
-runs as many instances as are asked for at most, as EC2 does, where moto runs the least; a type can be sold out; and
-an answer can be lost after the instances were made.
+Beside Amazon's API it answers `GET /lab/machines` and takes `PUT /lab/weather`. It differs from moto in four ways: it
+runs as many instances as are asked for at most, as EC2 does, where moto runs the least; a type can be sold out; an
+answer can be lost after the instances were made; and a public address is the private one, as a lab has one network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ ACCOUNT = "123456789012"
 MACHINES, WEATHER = "/lab/machines", "/lab/weather"
 RAY_PROFILE = "ray-autoscaler-v1"
 RUNNING = {"pending", "running"}
-OVERLOADED = b"<Response><Errors><Error><Code>Unavailable</Code><Message>The server is overloaded.</Message></Error></Errors></Response>"
+OVERLOADED = (
+    b"<Response><Errors><Error><Code>Unavailable</Code>"
+    b"<Message>The server is overloaded.</Message></Error></Errors></Response>"
+)
 """One of EC2's own, with status 503: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html."""
 
 Environ = dict[str, Any]
@@ -46,10 +49,12 @@ def main() -> None:
 
 def _obey(weather: Weather) -> None:
     from moto.ec2.exceptions import EC2ClientError
+    from moto.ec2.models.elastic_network_interfaces import NetworkInterface
     from moto.ec2.models.instances import InstanceBackend
     from moto.ec2.responses.instances import InstanceResponse
 
     run, read = InstanceBackend.run_instances, InstanceResponse._get_param
+    publish = NetworkInterface.check_auto_public_ip
 
     def run_instances(backend: Any, image_id: str, count: int, *arguments: Any, **named: Any) -> Any:
         market = "spot" if named.get("instance_market_options") else "on_demand"
@@ -63,6 +68,11 @@ def _obey(weather: Weather) -> None:
     def get_param(response: Any, name: str, *arguments: Any, **named: Any) -> Any:
         return read(response, "MaxCount" if name == "MinCount" else name, *arguments, **named)
 
+    def check_auto_public_ip(interface: Any) -> None:
+        publish(interface)
+        interface.public_ip = interface.public_ip and interface.private_ip_address
+
+    NetworkInterface.check_auto_public_ip = check_auto_public_ip
     InstanceBackend.run_instances = run_instances
     InstanceResponse._get_param = get_param
 
@@ -93,10 +103,10 @@ def _with_lab(app: Any, weather: Weather, regions: list[str]) -> Callable[[Envir
             start("200 OK", [("Content-Type", "application/json")])
             return [json.dumps([machine for region in regions for machine in _machines(region)]).encode()]
         if environ["PATH_INFO"] == WEATHER:
-            weather.change(**json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))))
+            weather.change(json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))))
             start("204 No Content", [])
             return []
-        if weather.is_down:
+        if not weather.answers():
             start("503 Service Unavailable", [("Content-Type", "text/xml")])
             return [OVERLOADED]
         answered: Iterable[bytes] = app(environ, start)

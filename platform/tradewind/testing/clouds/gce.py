@@ -1,10 +1,11 @@
 """Google Compute Engine of a lab, in this process and in memory.
 
     with start_gce("10.77.64.0/20") as gce:
-        ...  # start Ray's launcher with gce.environment
+        ...  # start Ray's launcher with gce.environment and PYTHONPATH=REDIRECT
 
-Google's client has no setting for the endpoints of all its services, so `environment` puts a `sitecustomize` on the
-path of Python that leads every client of that process here, with credentials that are never checked. No machine is
+Google's client has no setting for the endpoints of all its services, so processes that are to come here also need the
+folder `REDIRECT` on their PYTHONPATH: the `sitecustomize` in it leads every client here, with credentials that are
+never checked. No machine is
 checked to exist in a zone, and operations end at once.
 """
 
@@ -16,7 +17,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tradewind.testing.clouds.gce_api import Account, RefusalError, answer
@@ -24,7 +24,6 @@ from tradewind.testing.clouds.machine import Machine
 from tradewind.testing.clouds.weather import Weather
 from tradewind.testing.loopback import Handler, serve
 
-REDIRECT = Path(__file__).with_name("redirect")
 RESERVED = 4
 """Of the first addresses of a subnet, as on Google's networks."""
 
@@ -40,8 +39,8 @@ class Gce:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that lead Google's client here."""
-        return {"TRADEWIND_LAB_GCE": self.endpoint, "PYTHONPATH": str(REDIRECT)}
+        """The variable that leads Google's client here, with `REDIRECT` on the path."""
+        return {"TRADEWIND_LAB_GCE": self.endpoint}
 
     def machines(self) -> list[Machine]:
         return self.account.machines()
@@ -62,7 +61,10 @@ def start_gce(subnet: str, *, address: str = "127.0.0.1") -> Iterator[Gce]:
             body = json.loads(self.read_body() or b"{}")
             url = urlsplit(self.path)
             try:
-                status, content = 200, answer(account, self.command, unquote(url.path), dict(parse_qsl(url.query)), body)
+                status, content = (
+                    200,
+                    answer(account, self.command, unquote(url.path), dict(parse_qsl(url.query)), body),
+                )
             except RefusalError as refusal:
                 status, content = refusal.status, refusal.content
             self.answer(status, {"Content-Type": "application/json"}, json.dumps(content).encode())

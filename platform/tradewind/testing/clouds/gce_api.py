@@ -74,7 +74,7 @@ class Call:
 
 def answer(account: Account, method: str, path: str, query: Mapping[str, str], body: Json) -> Json:
     """Raises RefusalError where Google answers with an error."""
-    if account.weather.is_down:
+    if not account.weather.answers():
         raise RefusalError(503, "backendError", "The service is currently unavailable.")
     for verb, pattern, act in ROUTES:
         found = re.fullmatch(pattern, path)
@@ -221,7 +221,12 @@ def _make_service_account(call: Call) -> Json:
 def _done(call: Call, error: Json | None = None) -> Json:
     """An operation that has come to its end, as all here have when they are asked for."""
     name = f"operation-{next(call.account.count)}"
-    operation = {"name": name, "status": "DONE", "zone": call.names.get("zone", ""), **({"error": error} if error else {})}
+    operation = {
+        "name": name,
+        "status": "DONE",
+        "zone": call.names.get("zone", ""),
+        **({"error": error} if error else {}),
+    }
     call.account.operations[name] = operation
     return {"name": name, "status": "RUNNING", "zone": operation["zone"]}
 

@@ -47,7 +47,7 @@ class Host:
         return self.process.poll() is None
 
     def run(self, command: str, *, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a line of bash as the host's user does after logging in. 124 is the exit code of one that took too long."""
+        """Run a line of bash as the host's user does after logging in. It exits with 124 when it takes too long."""
         asked = ["timeout", "--kill-after=5", f"{timeout_s:g}", "bash", "--login", "-c", command]
         enter = ["nsenter", f"--target={self.pid}", *NAMESPACES, "--wd=/", "env", "-i", f"HOME={HOME}", "TERM=dumb"]
         return subprocess.run([*enter, *asked], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603

@@ -104,7 +104,9 @@ def _call(name: str, *arguments: int) -> None:
     """`os.setns` and `os.unshare` are there from Python 3.12 on."""
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
         number = ctypes.get_errno()
-        raise CapacityError(f"{name} was refused: {os.strerror(number)}", hint="namespaces need root and a Linux kernel")
+        raise CapacityError(
+            f"{name} was refused: {os.strerror(number)}", hint="namespaces need root and a Linux kernel"
+        )
 
 
 def _ip(*commands: str) -> None:

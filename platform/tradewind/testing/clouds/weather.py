@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -17,17 +18,34 @@ class Weather:
     lost_launches: int = 0
     """So many launches more are made, and are answered as if they had failed."""
 
+    silence_s: float = 0.0
+    """How long the cloud is down after a lost launch, so that its machine cannot be seen."""
+
+    _silent_until: float = 0.0
+
     def has(self, place: str, machine_type: str, market: str) -> bool:
         return f"{place} {machine_type} {market}" not in self.sold_out
+
+    def answers(self) -> bool:
+        return not self.is_down and time.monotonic() >= self._silent_until
 
     def loses_launch(self) -> bool:
         """Whether the answer to this launch gets lost."""
         lost = self.lost_launches > 0
-        self.lost_launches -= lost
+        if lost:
+            self.lost_launches -= 1
+            self._silent_until = time.monotonic() + self.silence_s
         return lost
 
-    def to_json(self) -> dict[str, object]:
-        return {"sold_out": sorted(self.sold_out), "is_down": self.is_down, "lost_launches": self.lost_launches}
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "sold_out": sorted(self.sold_out),
+            "is_down": self.is_down,
+            "lost_launches": self.lost_launches,
+            "silence_s": self.silence_s,
+        }
 
-    def change(self, *, sold_out: Iterable[str], is_down: bool, lost_launches: int) -> None:
-        self.sold_out, self.is_down, self.lost_launches = set(sold_out), is_down, lost_launches
+    def change(self, said: dict[str, Any]) -> None:
+        """To what `to_json` of another one gave."""
+        self.sold_out, self.is_down = set(said["sold_out"]), said["is_down"]
+        self.lost_launches, self.silence_s = said["lost_launches"], said["silence_s"]

@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -22,9 +22,7 @@ class Redirection(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, name: str, alter: Callable[[Any], None]) -> None:
         self._name, self._alter, self._loader = name, alter, None
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
         if fullname != self._name:
             return None
         sys.meta_path.remove(self)

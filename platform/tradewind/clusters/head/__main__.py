@@ -1,0 +1,76 @@
+"""`python -m tradewind.clusters.head ray start --head …`: starts a head, returns when it is up, and keeps it running.
+
+The exit code is that of the start: not 0 where no head came up, and then nothing is left running.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tradewind.clusters.head.supervisor import GRACE_S, supervise
+from tradewind.errors import ConflictError, TradewindError
+
+FOLDER = Path("~/.tradewind-cluster/head")
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+def main(command: Sequence[str]) -> int:
+    """Leave a supervisor behind in a session of its own, and give what its start came to."""
+    folder = FOLDER.expanduser()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    heard, said = os.pipe()
+    if os.fork():
+        os.close(said)
+        return 0 if os.read(heard, 1) else 1
+    os.close(heard)
+    os.setsid()
+    _supervisor(command, folder, said)
+    return 0
+
+
+def _supervisor(command: Sequence[str], folder: Path, said: int) -> None:
+    logging.basicConfig(format=FORMAT, level=logging.INFO)
+
+    def started() -> None:
+        _write_to(folder / "log")
+        os.write(said, b"1")
+        os.close(said)
+
+    try:
+        _take(folder / "lock")
+        supervise(command, started=started)
+    except TradewindError as exc:
+        logging.error("%s; %s", exc.message, exc.hint)
+        raise SystemExit(1) from exc
+
+
+def _take(path: Path) -> None:
+    """One supervisor for one user. The one of before may still be ending what it watched."""
+    lock = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    end = time.monotonic() + 2 * GRACE_S
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.1)
+        else:
+            return
+    raise ConflictError("a head of this user is running already", hint="`ray stop` ends it")
+
+
+def _write_to(path: Path) -> None:
+    """The start is shown to whoever asked for it; what comes later goes into a file."""
+    log = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, file in ((0, nothing), (1, log), (2, log)):
+        os.dup2(file, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

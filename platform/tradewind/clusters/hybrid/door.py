@@ -1,0 +1,85 @@
+"""The overlay's door: a worker is let in before its machine is asked for, and no more when the machine is gone.
+
+Each machine has a key of its own, so with an overlay each is asked for by itself. Rented machines are told by user
+data, which they read before anybody can log in; own hosts are told when they are taken.
+"""
+
+from __future__ import annotations
+
+import base64
+import shlex
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from tradewind.clusters.hybrid.backend import Backend
+from tradewind.clusters.overlay import Hub, Ticket, cloud_init
+from tradewind.clusters.overlay.node_files import UNIT, tunnel_command, worker_files
+from tradewind.clusters.overlay.user_data import with_user_data
+
+JOIN = "tradewind-join"
+"""Key of an own host's node configuration: a command for when it is taken."""
+
+PROCESS = "$HOME/.tradewind-cluster/tunnel.pid"
+"""Of the tunnel on hosts without systemd."""
+
+
+@dataclass
+class Door:
+    hub: Hub
+    _asked: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def open(self, backend: Backend, node_config: dict[str, Any], token: str) -> dict[str, Any]:
+        """Let one machine in, and give what it is to be launched with. Raises what the overlay says."""
+        with self._lock:
+            self._asked.add(token)
+        ticket = self.hub.admit(token)
+        if backend.kind == "static":
+            return {**node_config, JOIN: join_command(ticket, site=backend.name)}
+        return with_user_data(backend.kind, node_config, cloud_init(ticket, site=backend.name))
+
+    def settled(self, token: str, *, made: bool) -> None:
+        """The launch is over. Who was not made is let in no more."""
+        if not made:
+            self.hub.dismiss(token)
+        with self._lock:
+            self._asked.discard(token)
+
+    def keep_only(self, tokens: Collection[str]) -> None:
+        """Shut the door behind machines that are gone: all but these and those that are being asked for."""
+        with self._lock:
+            asked = set(self._asked)
+        for peer in self.hub.peers():
+            if peer.name not in tokens and peer.name not in asked:
+                self.hub.dismiss(peer.name)
+
+
+def join_command(ticket: Ticket, *, site: str) -> str:
+    """For a host where the user is root or may use sudo without a password, and where WireGuard's tools are."""
+    files = "".join(_write(str(file.path), file.text, file.mode) for file in worker_files(ticket, site=site))
+    tunnel = shlex.join(tunnel_command(ticket.overlay, ticket.address))
+    alone = shlex.quote(f'echo $$ > "$0"; exec {tunnel} > /tmp/tradewind-tunnel.log 2>&1 < /dev/null')
+    return (
+        f"set -e; S=$(command -v sudo || true); {files}{_end_of_tunnel()}"
+        f" if [ -d /run/systemd/system ]; then $S systemctl daemon-reload; $S systemctl enable {UNIT.name};"
+        f" $S systemctl restart {UNIT.name}; else $S setsid --fork bash -c {alone} {PROCESS}; fi"
+    )
+
+
+def leave_command() -> str:
+    """Ends the tunnel of a host, where there is one."""
+    return (
+        f"S=$(command -v sudo || true); {_end_of_tunnel()}"
+        f" if [ -d /run/systemd/system ] && [ -e {UNIT} ]; then $S systemctl disable --now {UNIT.name}; fi"
+    )
+
+
+def _write(path: str, text: str, mode: int) -> str:
+    coded = base64.b64encode(text.encode()).decode()
+    return f"echo {coded} | base64 -d | $S install -D -m {mode:04o} /dev/stdin {shlex.quote(path)}; "
+
+
+def _end_of_tunnel() -> str:
+    return f"if [ -e {PROCESS} ]; then $S kill $(cat {PROCESS}) 2>/dev/null || true; $S rm -f {PROCESS}; fi;"
