@@ -27,6 +27,7 @@ def hosts(network: Network) -> Iterator[Hosts]:
     environment = {
         "PATH": image_path(),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_agent_register_timeout_ms": "120000",  # on two processors, several hosts start Ray at once
         "PYTHONUNBUFFERED": "1",
     }
     with start_hosts(network, visible=[image_folder()], environment=environment) as hosts:

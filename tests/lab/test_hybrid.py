@@ -5,6 +5,7 @@ The tests share one cluster and run in their order: each begins where the one be
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ from tradewind.testing.clouds.network import Network
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 HEAD, OWN = "10.77.0.10", "10.77.0.11"
-WEST, EAST, GOOGLE = "ip-10-77-16-", "ip-10-77-32-", "ip-10-77-64-"
-"""How the names of hosts begin in each place, by the subnets of its zone."""
+BLOCKS = {"west": "10.77.16.0/20", "east": "10.77.32.0/20", "google": "10.77.64.0/20"}
+"""Addresses of each place."""
 
 FAILOVER_S = 0.5
 
@@ -42,7 +43,7 @@ class Harbour:
 
     def at(self, place: str) -> list[Host]:
         """The hosts of one place."""
-        return [host for host in list(self.hosts.running.values()) if host.name.startswith(place)]
+        return [host for host in list(self.hosts.running.values()) if is_in(host.name, place)]
 
     def is_working(self, place: str) -> bool:
         return any("ray::work" in line for host in self.at(place) for line in host.processes())
@@ -61,12 +62,18 @@ class Harbour:
         return [log.read(number) for number in log.numbers(after=0)]
 
 
+def is_in(host: str, place: str) -> bool:
+    """By the name of the host, which is its address in another form."""
+    address = host.removeprefix("ip-").replace("-", ".")
+    return ipaddress.ip_address(address) in ipaddress.ip_network(BLOCKS[place])
+
+
 @pytest.fixture(scope="module")
 def harbour(network: Network, hosts: Hosts) -> Iterator[Harbour]:
-    regions = {"us-west-2": "10.77.16.0/20", "us-east-1": "10.77.32.0/20"}
+    regions = {"us-west-2": BLOCKS["west"], "us-east-1": BLOCKS["east"]}
     with (
         start_ec2(regions, address=network.gateway) as ec2,
-        start_gce("10.77.64.0/20", address=network.gateway) as gce,
+        start_gce(BLOCKS["google"], address=network.gateway) as gce,
         follow(hosts, ec2, environment=environment_of(ec2)),
         follow(hosts, gce, environment=environment_of(gce)),
     ):
@@ -166,8 +173,8 @@ def test_one_job_runs_on_own_hosts_and_in_three_places_of_two_clouds(harbour: Ha
     assert harbour.machines() == []
     done_by = harbour.cluster.ask({"own": 1, "west": 1, "google": 1, "spot": 1})
     assert done_by["own"] == [harbour.hosts.running[OWN].name]
-    for name, place in (("west", WEST), ("google", GOOGLE), ("spot", EAST)):
-        assert done_by[name][0].startswith(place)
+    for name, place in (("west", "west"), ("google", "google"), ("spot", "east")):
+        assert is_in(done_by[name][0], place)
     launch = next(launch for launch in harbour.launches() if launch.node_type == "spot")
     assert [(attempt.backend, attempt.outcome) for attempt in launch.attempts] == [
         ("west", "sold_out"),
@@ -184,7 +191,7 @@ def test_workers_that_are_idle_end_in_all_clouds(harbour: Harbour) -> None:
 def test_no_task_is_lost_when_a_spot_machine_is_taken_while_it_works(harbour: Harbour) -> None:
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(harbour.cluster.ask, {"spot": 8}, hold_s=2.0)
-        wait_until(lambda: harbour.is_working(EAST), "a task runs in the east", timeout_s=240)
+        wait_until(lambda: harbour.is_working("east"), "a task runs in the east", timeout_s=240)
         taken = next(machine for machine in harbour.machines() if machine.place == "us-east-1")
         harbour.ec2.interrupt(taken)
         done_by = asked.result()["spot"]
@@ -195,8 +202,8 @@ def test_no_task_is_lost_when_a_spot_machine_is_taken_while_it_works(harbour: Ha
 def test_machines_of_a_cloud_that_does_not_answer_are_kept(harbour: Harbour) -> None:
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(harbour.cluster.ask, {"google": 2}, hold_s=15.0)
-        wait_until(lambda: harbour.is_working(GOOGLE), "a task runs at Google", timeout_s=240)
-        (before,) = harbour.at(GOOGLE)
+        wait_until(lambda: harbour.is_working("google"), "a task runs at Google", timeout_s=240)
+        (before,) = harbour.at("google")
         harbour.gce.weather.is_down = True
         try:
             done_by = asked.result()
@@ -213,7 +220,7 @@ def test_machine_whose_launch_got_no_answer_is_ended(harbour: Harbour) -> None:
     weather.lost_launches, weather.silence_s = 1, 8.0
     harbour.ec2.announce()
     done_by = harbour.cluster.ask({"spot": 1})
-    assert done_by["spot"][0].startswith(EAST)
+    assert is_in(done_by["spot"][0], "east")
     swept = wait_until(
         lambda: [each for each in harbour.decisions() if each.action == "sweep"], "a sweep", timeout_s=180
     )

@@ -12,7 +12,21 @@ from typing import Annotated
 import typer
 
 import tradewind
-from tradewind.cli import budgets, catalog, cluster, datasets, demo, endpoints, ledger, migrate, models, plan, runs, tco
+from tradewind.cli import (
+    budgets,
+    catalog,
+    cluster,
+    cluster_status,
+    datasets,
+    demo,
+    endpoints,
+    ledger,
+    migrate,
+    models,
+    plan,
+    runs,
+    tco,
+)
 from tradewind.cli.output import Where
 from tradewind.errors import StorageError, TradewindError
 from tradewind.progress import print_line
@@ -52,6 +66,8 @@ app.command("serve")(endpoints.serve)
 app.add_typer(ledger.app, name="usage")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(catalog.app, name="catalog")
+cluster.app.command("status")(cluster_status.status)
+cluster.app.command("sweep")(cluster_status.sweep)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(runs.app, name="runs")

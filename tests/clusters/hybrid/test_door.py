@@ -22,7 +22,7 @@ SETTINGS = {"subnet": OVERLAY.subnet, "endpoint": OVERLAY.endpoint}
 
 def cluster(harbour: Harbour, hub: Hub) -> Any:
     provider = HybridNodeProvider(harbour.settings() | {"overlay": SETTINGS}, "harbour")
-    provider.launcher.door = Door(hub)
+    provider.launcher.door = Door(hub, 3600.0)
     return provider
 
 

@@ -13,17 +13,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tradewind.clusters.head.supervisor import GRACE_S, supervise
+from tradewind.clusters.head.state import environment, make_folder
+from tradewind.clusters.head.supervisor import GRACE_S, Head, supervise
 from tradewind.errors import ConflictError, TradewindError
 
-FOLDER = Path("~/.tradewind-cluster/head")
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 def main(command: Sequence[str]) -> int:
     """Leave a supervisor behind in a session of its own, and give what its start came to."""
-    folder = FOLDER.expanduser()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = make_folder()
+    os.environ.update(environment(folder))
     heard, said = os.pipe()
     if os.fork():
         os.close(said)
@@ -37,10 +37,14 @@ def main(command: Sequence[str]) -> int:
 def _supervisor(command: Sequence[str], folder: Path, said: int) -> None:
     logging.basicConfig(format=FORMAT, level=logging.INFO)
 
-    def started() -> None:
+    asking = [said]
+
+    def started(head: Head) -> None:
         _write_to(folder / "log")
-        os.write(said, b"1")
-        os.close(said)
+        while asking:
+            os.write(asking[0], b"1")
+            os.close(asking.pop())
+        _recover_jobs(head, folder)
 
     try:
         _take(folder / "lock")
@@ -48,6 +52,13 @@ def _supervisor(command: Sequence[str], folder: Path, said: int) -> None:
     except TradewindError as exc:
         logging.error("%s; %s", exc.message, exc.hint)
         raise SystemExit(1) from exc
+
+
+def _recover_jobs(head: Head, folder: Path) -> None:
+    """In a process of its own, since it imports Ray; what it says is in the log."""
+    if head.address:
+        program = [sys.executable, "-m", "tradewind.clusters.head.jobs", head.address, str(folder / "queue.json")]
+        os.posix_spawn(sys.executable, program, os.environ)
 
 
 def _take(path: Path) -> None:

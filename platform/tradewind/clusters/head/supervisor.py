@@ -1,4 +1,4 @@
-"""Keeps Ray's head running: a process of it that dies is started again, without the rest where that can be.
+"""Keeps Ray's head running: a process of it that dies is started again, and the rest only where it must be.
 
 Ray's raylet, its dashboard, and drivers on the head outlive the GCS, and find it again (measured with Ray 2.60). With
 the raylet dies what runs on this machine, so the whole head is started anew then, from what the GCS left on disk.
@@ -19,26 +19,29 @@ from tradewind.clusters.head.process import STOPPED, Started, adopt_orphans, chi
 from tradewind.errors import CloudError
 
 RAYLET = "raylet"
-GRACE_S = 10.0
+GRACE_S = 5.0
 """Until what was asked to end is killed; `ray stop` gives each third of the processes as long."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S, SETTLED_S = 0.5, 30.0, 60.0
 log = logging.getLogger(__name__)
 
 
-def supervise(command: Sequence[str], *, started: Callable[[], None] = lambda: None) -> None:
+def supervise(command: Sequence[str], *, started: Callable[[Head], None]) -> None:
     """Start a head and keep it running until `ray stop`, or a SIGTERM to this process, ends it.
 
-    Calls `started` when the first start has worked, and raises CloudError when it has not.
+    Calls `started` whenever all of the head is new. Raises CloudError when the first start does not work.
     """
     adopt_orphans()
     signal.signal(signal.SIGTERM, _leave)
     try:
         head = Head.start(command)
-        started()
+        started(head)
         pause = Pause()
-        while not (ended := head.wait()).stopped:
-            pause.wait()
-            head = _again(head, [ended, *head.also_ended()], command)
+        while ended := head.ended(pause):
+            if any(one.stopped for one in ended):
+                return
+            if not _mended(head, ended):
+                head = _new(command)
+                started(head)
     finally:
         end_all(grace_s=GRACE_S)
 
@@ -70,18 +73,22 @@ class Head:
             raise CloudError(f"{command[0]!r} started no head: exit code {code}", hint="its output says why")
         return head
 
-    def wait(self) -> Ended:
-        """The next process of the head that ends. Others, such as orphans of jobs, are buried in passing."""
-        while True:
-            if ended := self._ended(*os.wait()):
-                return ended
-
-    def also_ended(self) -> list[Ended]:
-        """What has ended in the meantime: mostly nothing, or all."""
-        found = []
-        while (said := os.waitpid(-1, os.WNOHANG))[0]:
+    def ended(self, pause: Pause) -> list[Ended]:
+        """What has ended next: mostly one process, or all. Orphans of jobs are buried in passing."""
+        while not (first := self._ended(*os.wait())):
+            pass
+        found = [first]
+        if not first.stopped:
+            pause.wait()
+        while self.processes and (said := os.waitpid(-1, os.WNOHANG))[0]:
             found += filter(None, [self._ended(*said)])
         return found
+
+    @property
+    def address(self) -> str:
+        """Of its GCS, as Ray writes it on the raylet's command line. Empty when it does not."""
+        words = next((one.argv for one in self.processes.values() if one.name == RAYLET), ())
+        return next((word.partition("=")[2] for word in words if word.startswith("--gcs-address=")), "")
 
     def replace(self, process: Started) -> None:
         self.processes[process.again()] = process
@@ -109,20 +116,20 @@ class Pause:
         self.last = time.monotonic()
 
 
-def _again(head: Head, ended: Sequence[Ended], command: Sequence[str]) -> Head:
-    """The head with those processes back in it, or one that is new but for what is on disk."""
+def _mended(head: Head, ended: Sequence[Ended]) -> bool:
+    """Whether those processes run again, beside all the others."""
     if RAYLET in (one.name for one in ended):
-        return _anew(command)
+        return False
     try:
         for one in ended:
             head.replace(one.process)
     except OSError as exc:
         log.error("cannot be started again: %s", exc)
-        return _anew(command)
-    return head
+        return False
+    return True
 
 
-def _anew(command: Sequence[str]) -> Head:
+def _new(command: Sequence[str]) -> Head:
     pause = Pause()
     while True:
         end_all(grace_s=GRACE_S)

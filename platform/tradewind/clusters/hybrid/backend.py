@@ -60,6 +60,7 @@ class Backend:
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _pool: ThreadPoolExecutor = field(init=False)
     _listing: Future[None] | None = None
+    _asked: float = 0.0
 
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"tradewind-list-{self.name}")
@@ -73,6 +74,7 @@ class Backend:
         """Begin to list, unless a listing is under way."""
         with self._lock:
             if self._listing is None:
+                self._asked = time.monotonic()
                 self._listing = self._pool.submit(self._list)
 
     def machines(self, *, timeout_s: float = LISTING_TIMEOUT_S) -> list[Machine]:
@@ -161,8 +163,9 @@ class Backend:
                 self._machines.pop(native, None)
 
     def _wait(self, listing: Future[None], timeout_s: float) -> None:
+        """Until `timeout_s` after it began: a cloud that hangs holds up one loop of Ray's autoscaler, and not each."""
         try:
-            listing.result(timeout_s)
+            listing.result(max(0.0, self._asked + timeout_s - time.monotonic()))
         except NotYet:
             text = f"no answer to a listing within {timeout_s:g} s"
             with self._lock:

@@ -28,6 +28,8 @@ PROCESS = "$HOME/.tradewind-cluster/tunnel.pid"
 @dataclass
 class Door:
     hub: Hub
+    ttl_s: float
+    """Rented machines end by themselves when that time is up."""
     _asked: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -38,7 +40,7 @@ class Door:
         ticket = self.hub.admit(token)
         if backend.kind == "static":
             return {**node_config, JOIN: join_command(ticket, site=backend.name)}
-        return with_user_data(backend.kind, node_config, cloud_init(ticket, site=backend.name))
+        return with_user_data(backend.kind, node_config, cloud_init(ticket, site=backend.name, ttl_s=self.ttl_s))
 
     def settled(self, token: str, *, made: bool) -> None:
         """The launch is over. Who was not made is let in no more."""

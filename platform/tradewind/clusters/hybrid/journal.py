@@ -10,12 +10,14 @@ import logging
 import queue
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from tradewind.errors import TradewindError
-from tradewind.records import Action, Attempt, Decision, Launch
+from tradewind.ledger import Ledger
+from tradewind.records import Action, Attempt, Decision, Launch, Usage
 from tradewind.storage import RecordLog, open_store
 
 FOLDER = Path("~/.tradewind-cluster")
@@ -34,6 +36,7 @@ class Journal:
 
     def __init__(self, cluster: str, workspace: str = "") -> None:
         self.cluster = cluster
+        self._has_workspace = bool(workspace)
         self.place = workspace or str(FOLDER.expanduser())
         store = open_store(self.place)
         self.launches = RecordLog(store, f"clusters/{cluster}/launches", Launch)
@@ -73,6 +76,12 @@ class Journal:
     def lose(self, token: str, reason: str) -> None:
         """A launch was given up without an answer. In a log of its own, which is short and read by each sweep."""
         self._later(lambda: self._append("losses", self.losses, self._decision("lost", token, reason)))
+
+    def usage(self, rows: list[Usage]) -> None:
+        """Write rows into the ledger of the workspace, each once; without a workspace there is none."""
+        name = f"nodes-{uuid.uuid4().hex}"
+        if self._has_workspace:
+            self._later(lambda: Ledger(self.launches.store).record(rows, name=name))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all is written. False when it is not in time."""

@@ -7,6 +7,7 @@ is in the tags of the machines, in the file of the own hosts and in the records,
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -27,6 +28,7 @@ from tradewind.clusters.hybrid.journal import Journal
 from tradewind.clusters.hybrid.launcher import Launcher
 from tradewind.clusters.hybrid.leases import Login
 from tradewind.clusters.hybrid.logins import Logins, Way
+from tradewind.clusters.hybrid.node_hours import NodeHours
 from tradewind.clusters.hybrid.settings import Settings
 from tradewind.clusters.hybrid.sweep import Swept, sweep
 from tradewind.clusters.hybrid.sweeper import Sweeper
@@ -57,7 +59,8 @@ class HybridNodeProvider(NodeProvider):
             lost=set(self._lost_before()),
         )
         self.logins = Logins(lambda node, reason: self.journal.decide("unreachable", node, reason))
-        self.sweeper = Sweeper(self.sweep) if self.settings.on_head else None
+        self.hours = NodeHours(cluster_name, own.owner, self.settings.backends, self.journal.usage)
+        self.sweeper = Sweeper(self._round) if self.settings.on_head else None
 
     def _lost_before(self) -> frozenset[str]:
         """Launches that an earlier head gave up. A workspace that does not answer now is asked by each sweep again."""
@@ -222,6 +225,11 @@ class HybridNodeProvider(NodeProvider):
             for node in attempt.nodes
         }
 
+    def _round(self) -> Swept:
+        """What the head does every minute."""
+        self.hours.count(self.machines(), time.time())
+        return self.sweep()
+
     def _shut_door(self) -> None:
         """Only when every cloud has been seen: what is not known to be gone stays in."""
         there = [machine for _, machine in self.machines()]
@@ -252,7 +260,7 @@ def _door(settings: Settings) -> Door | None:
     """The hub is on the head, so only there is anybody let in."""
     if not settings.overlay or not settings.on_head:
         return None
-    return Door(Hub(Overlay.of(settings.overlay)))
+    return Door(Hub(Overlay.of(settings.overlay)), settings.cluster.ttl_s)
 
 
 def _spoken(exc: TradewindError) -> click.ClickException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import yaml
@@ -15,7 +16,7 @@ WITHOUT_KERNEL = "modprobe wireguard || apt-get install -y --no-install-recommen
 """Kernels of Ubuntu 22.04 and later, and of Debian 12 and later, have WireGuard; wireguard-go is for the others."""
 
 
-def cloud_init(ticket: Ticket, *, site: str, ttl_s: int | None = None) -> str:
+def cloud_init(ticket: Ticket, *, site: str, ttl_s: float | None = None) -> str:
     """A `#cloud-config` for one node alone, with its private key. `site` becomes the node's label in Ray.
 
     With `ttl_s` the machine ends by itself when that time is up, whatever has become of its head.
@@ -34,7 +35,7 @@ def cloud_init(ticket: Ticket, *, site: str, ttl_s: int | None = None) -> str:
         ],
     }
     if ttl_s is not None:
-        document["power_state"] = {"mode": "poweroff", "delay": f"+{-(-ttl_s // 60)}", "message": OVER}
+        document["power_state"] = {"mode": "poweroff", "delay": f"+{math.ceil(ttl_s / 60)}", "message": OVER}
     return HEADER + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tradewind.clusters.head.command import RECONNECT, supervised
 from tradewind.clusters.overlay import (
     INTERFACE,
     Overlay,
@@ -83,7 +84,7 @@ def head_start_commands(cluster: Blueprint) -> list[str]:
     overlay = overlay_of(cluster)
     address = f"--node-ip-address={overlay.head_address} " if overlay else ""
     flags = f"--head {address}{start_flags(head=True)} --dashboard-host=127.0.0.1"
-    start = f"ray start {flags} --autoscaling-config=~/ray_bootstrap_config.yaml"
+    start = supervised(f"ray start {flags} --autoscaling-config=~/ray_bootstrap_config.yaml")
     far = {"RAY_health_check_failure_threshold": str(HEALTH_CHECK_FAILURES)} if len(cluster.places) > 1 else {}
     return _start(cluster, head_environment() if overlay else TOKEN | far, start)
 
@@ -91,7 +92,7 @@ def head_start_commands(cluster: Blueprint) -> list[str]:
 def worker_start_commands(cluster: Blueprint) -> list[str]:
     overlay = overlay_of(cluster)
     if overlay is None:
-        return _start(cluster, TOKEN, f"ray start --address=$RAY_HEAD_IP:{GCS} {start_flags(head=False)}")
+        return _start(cluster, TOKEN | RECONNECT, f"ray start --address=$RAY_HEAD_IP:{GCS} {start_flags(head=False)}")
     start = f"ray start --address={overlay.head_address}:{GCS} --node-ip-address=$({OWN_ADDRESS})"
     stop, *commands = _start(cluster, worker_environment(), f"{start} {start_flags(head=False)} {labels_flag()}")
     return [stop, wait_command(overlay), *commands]
