@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """Run with a lab's Azure: what Ray's own provider does with it, from making the network to leaving nothing."""
 
 import json

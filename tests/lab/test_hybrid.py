@@ -6,6 +6,7 @@ The tests share one cluster and run in their order: each begins where the one be
 from __future__ import annotations
 
 import ipaddress
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -50,8 +51,10 @@ class Harbour:
 
     @property
     def journal(self) -> Journal:
-        """As the head writes it."""
-        return Journal("harbour", str(self.hosts.running[HEAD].path(".tradewind-cluster")))
+        """A copy of what the head has written so far."""
+        copy = self.hosts.folder / "journal"
+        shutil.copytree(self.hosts.running[HEAD].path(".tradewind-cluster"), copy, dirs_exist_ok=True)
+        return Journal("harbour", str(copy))
 
     def launches(self) -> list[Launch]:
         log = self.journal.launches

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from tradewind.testing.clouds.ec2 import CREDENTIALS, Ec2, start_ec2
 
 REGIONS = {"us-west-2": "10.77.16.0/20", "us-east-1": "10.77.32.0/20"}
-SPOT = {"InstanceMarketOptions": {"MarketType": "spot"}}
+SPOT: dict[str, Any] = {"InstanceMarketOptions": {"MarketType": "spot"}}
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,17 @@ def test_lost_launch_is_an_error_and_the_machine_runs(ec2: Ec2) -> None:
         run(ec2)
     assert code_of(caught) == "InternalError"
     assert len(ec2.machines()) == 1
+
+
+def test_region_of_a_lost_launch_is_silent_and_the_other_is_not(ec2: Ec2) -> None:
+    ec2.weather.lost_launches, ec2.weather.silence_s = 1, 1.0
+    ec2.announce()
+    with pytest.raises(ClientError):
+        run(ec2)
+    assert run(ec2, "us-east-1")
+    with pytest.raises(ClientError) as caught:
+        run(ec2)
+    assert code_of(caught) == "Unavailable"
 
 
 def test_cloud_that_is_down_still_has_its_machines(ec2: Ec2) -> None:

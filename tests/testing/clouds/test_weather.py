@@ -14,14 +14,16 @@ def test_only_what_is_sold_out_is_refused() -> None:
 
 def test_so_many_launches_are_lost_and_no_more() -> None:
     weather = Weather(lost_launches=2)
-    assert [weather.loses_launch() for _ in range(3)] == [True, True, False]
+    assert [weather.loses_launch("west") for _ in range(3)] == [True, True, False]
 
 
-def test_cloud_is_silent_after_a_lost_launch_for_as_long_as_was_set() -> None:
+def test_place_of_a_lost_launch_is_silent_afterwards_and_no_other() -> None:
     weather = Weather(lost_launches=1, silence_s=3600)
     assert weather.answers()
-    weather.loses_launch()
+    weather.loses_launch("west")
+    assert not weather.answers("west")
     assert not weather.answers()
+    assert weather.answers("east")
 
 
 def test_cloud_that_is_down_answers_nothing() -> None:

@@ -36,7 +36,6 @@ def main(command: Sequence[str]) -> int:
 
 def _supervisor(command: Sequence[str], folder: Path, said: int) -> None:
     logging.basicConfig(format=FORMAT, level=logging.INFO)
-
     asking = [said]
 
     def started(head: Head) -> None:
@@ -44,7 +43,7 @@ def _supervisor(command: Sequence[str], folder: Path, said: int) -> None:
         while asking:
             os.write(asking[0], b"1")
             os.close(asking.pop())
-        _recover_jobs(head, folder)
+        _recover_jobs(head)
 
     try:
         _take(folder / "lock")
@@ -54,15 +53,15 @@ def _supervisor(command: Sequence[str], folder: Path, said: int) -> None:
         raise SystemExit(1) from exc
 
 
-def _recover_jobs(head: Head, folder: Path) -> None:
+def _recover_jobs(head: Head) -> None:
     """In a process of its own, since it imports Ray; what it says is in the log."""
     if head.address:
-        program = [sys.executable, "-m", "tradewind.clusters.head.jobs", head.address, str(folder / "queue.json")]
+        program = [sys.executable, "-m", "tradewind.clusters.head.jobs", head.address]
         os.posix_spawn(sys.executable, program, os.environ)
 
 
 def _take(path: Path) -> None:
-    """One supervisor for one user. The one of before may still be ending what it watched."""
+    """One supervisor for a user, its process id in the file. That of before may still be ending what it watched."""
     lock = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     end = time.monotonic() + 2 * GRACE_S
     while time.monotonic() < end:
@@ -71,6 +70,8 @@ def _take(path: Path) -> None:
         except BlockingIOError:
             time.sleep(0.1)
         else:
+            os.ftruncate(lock, 0)
+            os.write(lock, f"{os.getpid()}\n".encode())
             return
     raise ConflictError("a head of this user is running already", hint="`ray stop` ends it")
 

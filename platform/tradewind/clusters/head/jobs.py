@@ -1,11 +1,11 @@
-"""`python -m tradewind.clusters.head.jobs ADDRESS QUEUE`: what a head that has died owed to the jobs submitted to it.
+"""`python -m tradewind.clusters.head.jobs ADDRESS`: what a head that has died still owed to the jobs submitted to it.
 
-Ray keeps their records, and no more. It loses the call that starts a job which waited for its machine: the job has its
-resources and stays pending until it times out. And it looks for drivers that died with the head only when the next job
-is submitted: until then they are shown as running. Both measured with Ray 2.60, on 2026-11-26.
+Ray keeps their records, and no more (measured with Ray 2.60 on 2026-11-26): a job that waited for its machine has lost
+what would start it, and stays pending until it times out. Drivers that died with the head are missed only when the next
+job is submitted; until then they are shown as running.
 
-A waiting job is submitted again, under its name; one that ran on the head fails, since nobody knows how far it came.
-A label selector of the entrypoint is not in Ray's record, so it is lost.
+So what waited is submitted again, under its name, and the rest is looked after: a job that ran on the head fails, since
+nobody knows how far it came. An entrypoint's label selector is not in the record, so it is lost.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -25,95 +25,71 @@ from ray.dashboard.modules.job.common import JOB_ACTOR_NAME_TEMPLATE, SUPERVISOR
 from ray.dashboard.modules.job.job_head import JobAgentSubmissionClient
 from ray.job_submission import JobSubmissionClient
 
-TABLE, AGENTS = b"job", b"dashboard"
+JOBS, AGENTS = b"job", b"dashboard"
 """Namespaces of Ray's key-value store."""
 PREFIX = b"_ray_internal_job_info_"
 WISHES = (
     "entrypoint", "metadata", "entrypoint_num_cpus", "entrypoint_num_gpus", "entrypoint_memory", "entrypoint_resources",
 )  # fmt: skip
-RELEASE_S = 30.0
-"""How long the name of a job may stay taken once its actor has been killed."""
 
 Job = dict[str, Any]
 
 
-def recover(address: str, queue: Path) -> list[str]:
+def recover(address: str) -> list[str]:
     """Submit again what waited when a head died, and have Ray look after the rest. Gives the names of the former.
 
-    `queue` holds them while Ray does not, so that nothing is lost when this head dies too.
+    To be run on the new head, once, before others submit.
     """
     gcs = GcsClient(address=address)
-    waiting = {**_read(queue), **_waiting(gcs)}
-    here = ray.init(address=address, namespace=SUPERVISOR_ACTOR_RAY_NAMESPACE, log_to_driver=False)
-    if waiting:
-        queue.write_text(json.dumps(waiting))
-        _forget(gcs, waiting)
-        _submit(JobSubmissionClient(f"http://{here.address_info['webui_url']}"), waiting)
-        queue.unlink()
+    waiting = dict(_jobs(gcs, "PENDING"))
+    here: Any = ray.init(address=address, namespace=SUPERVISOR_ACTOR_RAY_NAMESPACE, log_to_driver=False)
+    for name in waiting:
+        _forget(gcs, name)
+    _submit(JobSubmissionClient(f"http://{here.address_info['webui_url']}"), waiting)
     _look_after_the_rest(gcs)
     return list(waiting)
 
 
-def _read(queue: Path) -> dict[str, Job]:
-    found: dict[str, Job] = json.loads(queue.read_text()) if queue.exists() else {}
-    return found
+def _jobs(gcs: Any, status: str) -> Iterator[tuple[str, Job]]:
+    for key in gcs.internal_kv_keys(PREFIX, JOBS):
+        job = json.loads(gcs.internal_kv_get(key, JOBS) or "{}")
+        if job.get("status") == status:
+            yield key.removeprefix(PREFIX).decode(), job
 
 
-def _waiting(gcs: Any) -> dict[str, Job]:
-    return {name: job for name, job in _jobs(gcs) if job["status"] == "PENDING"}
-
-
-def _jobs(gcs: Any) -> Iterable[tuple[str, Job]]:
-    for key in gcs.internal_kv_keys(PREFIX, TABLE):
-        if value := gcs.internal_kv_get(key, TABLE):
-            yield key.removeprefix(PREFIX).decode(), json.loads(value)
-
-
-def _forget(gcs: Any, names: Iterable[str]) -> None:
+def _forget(gcs: Any, name: str) -> None:
     """All of them before one is submitted: from then on Ray watches every job that it finds."""
-    for name in names:
-        gcs.internal_kv_del(PREFIX + name.encode(), False, TABLE)
-        _end_actor(JOB_ACTOR_NAME_TEMPLATE.format(job_id=name))
-
-
-def _end_actor(name: str) -> None:
-    end = time.monotonic() + RELEASE_S
-    while time.monotonic() < end:
-        try:
-            ray.kill(ray.get_actor(name))
-        except ValueError:  # how Ray says that there is none
-            return
-        time.sleep(0.1)
+    with suppress(ValueError):  # how Ray says that there is no such actor, or no longer
+        while True:
+            ray.kill(ray.get_actor(JOB_ACTOR_NAME_TEMPLATE.format(job_id=name)))
+            time.sleep(0.1)
+    gcs.internal_kv_del(PREFIX + name.encode(), False, JOBS)
 
 
 def _submit(client: JobSubmissionClient, waiting: dict[str, Job]) -> None:
+    """In the order in which they came."""
     for name, job in sorted(waiting.items(), key=lambda item: item[1]["start_time"]):
-        wishes = {wish: job.get(wish) for wish in WISHES}
+        wishes: dict[str, Any] = {wish: job.get(wish) for wish in WISHES}
         client.submit_job(submission_id=name, runtime_env=json.loads(job.get("runtime_env_json") or "{}"), **wishes)
 
 
 def _look_after_the_rest(gcs: Any) -> None:
-    """Ray's agent on the head watches jobs from the first question on that it is asked about one."""
-    running = [name for name, job in _jobs(gcs) if job["status"] == "RUNNING"]
-    node = ray.get_runtime_context().get_node_id()
-    if running:
+    """Ray's agent on the head watches jobs from the first time on that it is asked about one."""
+    name = next((name for name, _ in _jobs(gcs, "RUNNING")), None)
+    if name:
+        node = ray.get_runtime_context().get_node_id()
         host, port, _ = json.loads(gcs.internal_kv_get(f"{DASHBOARD_AGENT_ADDR_NODE_ID_PREFIX}{node}".encode(), AGENTS))
-        asyncio.run(_ask(f"http://{host}:{port}", running[0]))
+        asyncio.run(_ask(f"http://{host}:{port}", name))
 
 
 async def _ask(agent: str, name: str) -> None:
-    client = JobAgentSubmissionClient(agent)
+    client: Any = JobAgentSubmissionClient(agent)
     try:
         await client.get_job_logs_internal(name)
     finally:
         await client.close()
 
 
-def main(words: Sequence[str]) -> None:
-    address, queue = words
-    again = recover(address, Path(queue))
-    sys.stdout.write(f"jobs submitted again: {', '.join(again) or 'none'}\n")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    again = recover(sys.argv[1])
+    sys.stdout.write(f"jobs submitted again: {', '.join(again) or 'none'}\n")

@@ -131,7 +131,7 @@ def _deploy(call: Call) -> Answer:
     except RefusalError as refusal:
         return 201, {**made, "properties": {"provisioningState": "Running"}}, _operation(call, _failed(refusal))
     if MACHINE in {resource["type"].lower() for resource in template["resources"]} and (
-        call.subscription.weather.loses_launch()
+        call.subscription.weather.loses_launch(group["location"])
     ):
         raise RefusalError(500, "InternalServerError", "Encountered internal server error.")
     return 200, {**made, "properties": {"provisioningState": "Succeeded", "outputs": outputs(template, scope)}}, {}
@@ -142,7 +142,8 @@ def _make(subscription: Subscription, scope: Scope, wanted: Json) -> None:
     key = f"{scope.group}/providers/{wanted['type']}/{wanted['name']}"
     resource = {"location": scope.location, **wanted, "id": key, "properties": dict(wanted.get("properties", {}))}
     resource["properties"]["provisioningState"] = "Succeeded"
-    COMPLETIONS.get(kind, lambda *_: None)(subscription, resource)
+    if kind in COMPLETIONS:
+        COMPLETIONS[kind](subscription, resource)
     subscription.resources[key.lower()] = resource
 
 

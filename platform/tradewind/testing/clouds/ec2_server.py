@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -21,6 +22,7 @@ ZONES = "abc"
 ACCOUNT = "123456789012"
 MACHINES, WEATHER = "/lab/machines", "/lab/weather"
 RAY_PROFILE = "ray-autoscaler-v1"
+REGION = re.compile(r"Credential=[^/]+/\d+/([^/]+)/")
 RUNNING = {"pending", "running"}
 OVERLOADED = (
     b"<Response><Errors><Error><Code>Unavailable</Code>"
@@ -61,7 +63,7 @@ def _obey(weather: Weather) -> None:
         if not weather.has(backend.region_name, named["instance_type"], market):
             raise EC2ClientError("InsufficientInstanceCapacity", f"No {named['instance_type']} in this zone.")
         made = run(backend, image_id, count, *arguments, **named)
-        if weather.loses_launch():
+        if weather.loses_launch(backend.region_name):
             raise EC2ClientError("InternalError", "An internal error has occurred.")
         return made
 
@@ -72,9 +74,9 @@ def _obey(weather: Weather) -> None:
         publish(interface)
         interface.public_ip = interface.public_ip and interface.private_ip_address
 
-    NetworkInterface.check_auto_public_ip = check_auto_public_ip
-    InstanceBackend.run_instances = run_instances
-    InstanceResponse._get_param = get_param
+    NetworkInterface.check_auto_public_ip = check_auto_public_ip  # type: ignore[method-assign, assignment]
+    InstanceBackend.run_instances = run_instances  # type: ignore[method-assign, assignment]
+    InstanceResponse._get_param = get_param  # type: ignore[method-assign, assignment]
 
 
 def _make_profile() -> None:
@@ -106,13 +108,19 @@ def _with_lab(app: Any, weather: Weather, regions: list[str]) -> Callable[[Envir
             weather.change(json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))))
             start("204 No Content", [])
             return []
-        if not weather.answers():
+        if not weather.answers(_region(environ)):
             start("503 Service Unavailable", [("Content-Type", "text/xml")])
             return [OVERLOADED]
         answered: Iterable[bytes] = app(environ, start)
         return answered
 
     return answer
+
+
+def _region(environ: Environ) -> str:
+    """Of a request, as its signature names it."""
+    found = REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
+    return found[1] if found else ""
 
 
 def _machines(region: str) -> Iterator[dict[str, Any]]:

@@ -125,7 +125,7 @@ def _insert(call: Call) -> Json:
         "labelFingerprint": "0",
         "networkInterfaces": [{"networkIP": address, "accessConfigs": [{"natIP": address}]}],
     }
-    if account.weather.loses_launch():
+    if account.weather.loses_launch(zone):
         raise RefusalError(503, "backendError", "Backend Error")
     return _done(call)
 

@@ -50,7 +50,13 @@ class Host:
         """Run a line of bash as the host's user does after logging in. It exits with 124 when it takes too long."""
         asked = ["timeout", "--kill-after=5", f"{timeout_s:g}", "bash", "--login", "-c", command]
         enter = ["nsenter", f"--target={self.pid}", *NAMESPACES, "--wd=/", "env", "-i", f"HOME={HOME}", "TERM=dumb"]
-        return subprocess.run([*enter, *asked], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603
+        # Into files, since processes that go on in the background would keep pipes open.
+        with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
+            done = subprocess.run(  # noqa: S603
+                [*enter, *asked], stdin=subprocess.DEVNULL, stdout=said, stderr=complained, check=False
+            )
+            texts = [(file.seek(0), file.read())[1] for file in (said, complained)]
+        return subprocess.CompletedProcess(command, done.returncode, *texts)
 
     def path(self, inside: str) -> Path:
         """Where this machine sees a file of the host; relative ones are in the host's home."""

@@ -20,7 +20,8 @@ class Redirection(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Loads one module as always, and alters it then."""
 
     def __init__(self, name: str, alter: Callable[[Any], None]) -> None:
-        self._name, self._alter, self._loader = name, alter, None
+        self._name, self._alter = name, alter
+        self._loader: Any = None
 
     def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
         if fullname != self._name:
@@ -32,7 +33,8 @@ class Redirection(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return spec
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
+        made: ModuleType | None = self._loader.create_module(spec)
+        return made
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
@@ -47,7 +49,7 @@ def lead_google_here(discovery: Any) -> None:
 
         path = "/compute/v1/" if service == "compute" else "/"
         named["client_options"] = {"api_endpoint": os.environ["TRADEWIND_LAB_GCE"] + path}
-        named["credentials"] = Credentials("lab")
+        named["credentials"] = Credentials("lab")  # type: ignore[no-untyped-call]
         return build(service, version, **named)
 
     discovery.build = build_here

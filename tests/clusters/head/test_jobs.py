@@ -1,0 +1,69 @@
+"""A head that is killed, with everything of Ray real: what is still known, and what still runs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clusters.head.real_cluster import Cluster, real_cluster
+from tests.clusters.head.small_head import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+TIDE = """
+class Tide:
+    def __init__(self): self.height = 0
+    def rise(self):
+        self.height += 1
+        return self.height
+tide = ray.remote(Tide).options(name="tide", lifetime="detached", num_cpus=0, resources={"wide": 1}).remote()
+print(ray.get(tide.rise.remote()))
+"""
+RISE = 'print(json.dumps(ray.get(ray.get_actor("tide").rise.remote())))'
+NODES = 'print(json.dumps([node["NodeID"] for node in ray.nodes() if node["Alive"] and "wide" in node["Resources"]]))'
+"""The ids of the worker that is there from the start."""
+WAIT = "until [ -e {folder}/enough ]; do sleep 0.2; done; echo done"
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """In a short folder: Ray's sockets are in it, whose paths may have no more than 107 characters."""
+    folder = tempfile.TemporaryDirectory(prefix="tw", ignore_cleanup_errors=True)
+    with folder as path, real_cluster(Path(path)) as cluster:
+        yield cluster
+
+
+def submit(cluster: Cluster, name: str, entrypoint: str, **resources: float) -> None:
+    wishes = f"submission_id={name!r}, entrypoint_resources={resources or None}"
+    cluster.ask(f"print(json.dumps(jobs.submit_job(entrypoint={entrypoint!r}, {wishes})))")
+
+
+def test_cluster_outlives_the_processes_of_its_head(cluster: Cluster) -> None:
+    wait = WAIT.format(folder=cluster.folder)
+    assert until(lambda: len(cluster.ask(NODES)) == 1, timeout_s=120)
+    worker = cluster.ask(NODES)
+    assert cluster.ask(TIDE) == 1
+    submit(cluster, "history", "true")
+    submit(cluster, "on-head", wait)
+    submit(cluster, "on-worker", wait, wide=1)
+    submit(cluster, "queued", "true", late=1)
+    cluster.until(**{"history": "SUCCEEDED", "on-head": "RUNNING", "on-worker": "RUNNING", "queued": "PENDING"})
+
+    gcs, raylet = cluster.process("gcs_server"), cluster.process("raylet")
+    gcs.kill()
+    assert until(lambda: cluster.process("gcs_server") != gcs)
+    cluster.until(**{"history": "SUCCEEDED", "on-head": "RUNNING", "on-worker": "RUNNING", "queued": "PENDING"})
+    assert cluster.process("raylet") == raylet
+    assert (cluster.ask(NODES), cluster.ask(RISE)) == (worker, 2)
+
+    cluster.kill_head()
+    assert until(lambda: cluster.process("raylet") != raylet, timeout_s=240)
+    cluster.until(**{"history": "SUCCEEDED", "on-head": "FAILED", "on-worker": "RUNNING", "queued": "PENDING"})
+    assert (cluster.ask(NODES), cluster.ask(RISE)) == (worker, 3)
+
+    (cluster.folder / "enough").touch()
+    cluster.add_worker("late")
+    cluster.until(**{"on-worker": "SUCCEEDED", "queued": "SUCCEEDED"})
