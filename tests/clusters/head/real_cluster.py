@@ -1,7 +1,7 @@
-"""A cluster of real Ray on this machine with a token: a supervised head, and workers that are processes of their own.
+"""A cluster of real Ray on this machine with a token: a supervised head with an autoscaler, and workers beside it.
 
-Whatever asks it something is a program of its own, as on the machine of a user. Ray settles how it logs in when it is
-first imported, and a driver that is connected dies with the head's raylet.
+Whatever connects to it is a program of its own: Ray settles how it logs in when it is first imported, and a driver that
+is connected dies with the head's raylet.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,14 +23,40 @@ import psutil
 
 from tests.clusters.head.small_head import until
 from tests.conftest import free_port
+from tradewind.clusters.head.command import RECONNECT
 
 RAY = str(Path(sys.executable).parent / "ray")
 NODE_PORTS = (
     "object-manager-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port",
     "metrics-export-port", "node-manager-port",
 )  # fmt: skip
+TOKEN = "a" * 64
 SLOWEST_S = 240
 """For a start of Ray on a machine that is busy with other tests."""
+AUTOSCALER = """
+cluster_name: harbour
+provider: {{type: external, module: tests.clusters.head.site_provider.SiteProvider, folder: {folder}}}
+auth: {{ssh_user: nobody}}
+max_workers: 2
+available_node_types:
+  head: {{resources: {{CPU: 0}}, node_config: {{}}, min_workers: 0, max_workers: 0}}
+  worker: {{resources: {{CPU: 1, wide: 4}}, node_config: {{}}, min_workers: 0, max_workers: 2}}
+head_node_type: head
+idle_timeout_minutes: 60
+upscaling_speed: 1.0
+file_mounts: {{}}
+cluster_synced_files: []
+initialization_commands: []
+setup_commands: []
+head_setup_commands: []
+worker_setup_commands: []
+head_start_ray_commands: [ray start]
+worker_start_ray_commands: [ray start]
+docker: {{}}
+rsync_exclude: []
+rsync_filter: []
+file_mounts_sync_continuously: false
+"""
 
 
 @dataclass
@@ -41,7 +69,7 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         own = {"HOME": str(self.folder), "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
-        return {**os.environ, **own, "RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
+        return {**os.environ, **own, **RECONNECT, "PYTHONPATH": str(Path(__file__).parents[3])}
 
     @property
     def supervisor(self) -> psutil.Process:
@@ -51,16 +79,29 @@ class Cluster:
         """Ray takes the raylets of workers on the same machine for a head that runs, so it must forget the address."""
         temp = self.folder / "head"
         forget = f'rm -f {temp}/ray_current_cluster; exec "$@"'
-        flags = [f"--port={self.port}", f"--dashboard-port={self.dashboard}", *_ports("ray-client-server-port")]
-        start = [RAY, "start", "--head", "--num-cpus=0", *flags, *_node_flags(temp)]
+        (self.folder / "hosts").write_text("head\n")
+        (self.folder / "autoscaler.yaml").write_text(AUTOSCALER.format(folder=self.folder))
+        ports = [f"--port={self.port}", f"--dashboard-port={self.dashboard}", *_ports("ray-client-server-port")]
+        scaling = f"--autoscaling-config={self.folder}/autoscaler.yaml"
+        start = [RAY, "start", "--head", "--num-cpus=0", *ports, *_node_flags(temp), scaling]
         command = [sys.executable, "-m", "tradewind.clusters.head", "sh", "-c", forget, "sh", *start]
-        subprocess.run(command, env=self.environment, timeout=SLOWEST_S, check=True)
+        environment = {**self.environment, **_instance("head", "head"), "RAY_enable_autoscaler_v2": "1"}
+        subprocess.run(command, env=environment, timeout=SLOWEST_S, check=True)
 
     def add_worker(self, resource: str) -> None:
         """With four of that resource, and one processor."""
         flags = ["--block", "--num-cpus=1", f'--resources={{"{resource}": 4}}', *_node_flags(self.folder / resource)]
         command = [RAY, "start", f"--address={self.address}", *flags]
-        self.workers.append(subprocess.Popen(command, env=self.environment, start_new_session=True))
+        environment = {**self.environment, **_instance(resource, "worker")}
+        self.workers.append(subprocess.Popen(command, env=environment, start_new_session=True))
+
+    def lease(self, resource: str) -> None:
+        """The provider knows the worker from now on. Before Ray runs there, the autoscaler would log in to start it."""
+        with (self.folder / "hosts").open("a") as hosts:
+            hosts.write(f"{resource}\n")
+
+    def asked_of_provider(self) -> list[str]:
+        return (self.folder / "asked").read_text().splitlines()
 
     @property
     def address(self) -> str:
@@ -86,28 +127,34 @@ class Cluster:
                 process.kill()
 
     def ask(self, program: str) -> Any:
-        """What a program prints last, as JSON. It finds `jobs`, a client for jobs, and Ray connected once both answer."""
-        intro = f"""
-import json, time, ray
-from ray.job_submission import JobSubmissionClient
-while not ray.is_initialized():
-    try:
-        ray.init({self.address!r}, namespace="n", log_to_driver=False)
-        jobs = JobSubmissionClient("http://127.0.0.1:{self.dashboard}")
-    except ConnectionError:
-        ray.shutdown()
-"""
-        words = [sys.executable, "-c", intro + program]
+        """What a program prints last, as JSON. It finds itself connected to Ray."""
+        intro = f'import json, ray\nray.init({self.address!r}, namespace="n", log_to_driver=False)\n'
         done = subprocess.run(
-            words, env=self.environment, timeout=SLOWEST_S, capture_output=True, text=True, check=False
-        )
+            [sys.executable, "-c", intro + program],
+            env=self.environment, timeout=SLOWEST_S, capture_output=True, text=True, check=False,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
+    def submit(self, name: str, entrypoint: str, **resources: float) -> None:
+        self._post({"submission_id": name, "entrypoint": entrypoint, "entrypoint_resources": resources or None})
+
     def statuses(self) -> dict[str, str]:
-        """Of submitted jobs, by name."""
-        found = self.ask("print(json.dumps({job.submission_id: job.status.value for job in jobs.list_jobs()}))")
-        return {name: status for name, status in found.items() if name != "null"}
+        """Of submitted jobs, by name; none while the dashboard does not answer."""
+        try:
+            return {job["submission_id"]: job["status"] for job in self._post(None) if job["submission_id"]}
+        except urllib.error.URLError:
+            return {}
+
+    def _post(self, job: dict[str, Any] | None) -> Any:
+        """To Ray's interface for jobs, or ask it for all of them."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.dashboard}/api/jobs/",
+            data=json.dumps(job).encode() if job else None,
+            headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=SLOWEST_S) as answer:
+            return json.load(answer)
 
     def until(self, **statuses: str) -> None:
         assert until(lambda: statuses.items() <= self.statuses().items(), timeout_s=SLOWEST_S), self.statuses()
@@ -125,7 +172,7 @@ while not ray.is_initialized():
 @contextmanager
 def real_cluster(folder: Path) -> Iterator[Cluster]:
     (folder / ".ray").mkdir()
-    (folder / ".ray/auth_token").write_text("a" * 64)
+    (folder / ".ray/auth_token").write_text(TOKEN)
     (folder / ".ray/auth_token").chmod(0o600)
     cluster = Cluster(folder)
     try:
@@ -139,6 +186,11 @@ def real_cluster(folder: Path) -> Iterator[Cluster]:
 def _node_flags(temp: Path) -> list[str]:
     small = ["--object-store-memory=80000000", "--min-worker-port=0", "--max-worker-port=0"]
     return [f"--temp-dir={temp}", *small, *_ports(*NODE_PORTS)]
+
+
+def _instance(node: str, kind: str) -> dict[str, str]:
+    """What Ray's installer says to `ray start`, so that the autoscaler knows a node for a machine of its provider."""
+    return {"RAY_CLOUD_INSTANCE_ID": node, "RAY_NODE_TYPE_NAME": kind}
 
 
 def _ports(*names: str) -> list[str]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +71,9 @@ def small_head(folder: Path) -> Iterator[SmallHead]:
 
 def processes() -> Iterator[psutil.Process]:
     for process in psutil.process_iter(["exe"]):
-        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            yield process
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                yield process
 
 
 def until(condition: Callable[[], object], *, timeout_s: float = 30.0) -> bool:

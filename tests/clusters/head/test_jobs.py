@@ -36,20 +36,16 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-def submit(cluster: Cluster, name: str, entrypoint: str, **resources: float) -> None:
-    wishes = f"submission_id={name!r}, entrypoint_resources={resources or None}"
-    cluster.ask(f"print(json.dumps(jobs.submit_job(entrypoint={entrypoint!r}, {wishes})))")
-
-
 def test_cluster_outlives_the_processes_of_its_head(cluster: Cluster) -> None:
     wait = WAIT.format(folder=cluster.folder)
     assert until(lambda: len(cluster.ask(NODES)) == 1, timeout_s=120)
     worker = cluster.ask(NODES)
+    cluster.lease("wide")
     assert cluster.ask(TIDE) == 1
-    submit(cluster, "history", "true")
-    submit(cluster, "on-head", wait)
-    submit(cluster, "on-worker", wait, wide=1)
-    submit(cluster, "queued", "true", late=1)
+    cluster.submit("history", "true")
+    cluster.submit("on-head", wait)
+    cluster.submit("on-worker", wait, wide=1)
+    cluster.submit("queued", "true", late=1)
     cluster.until(**{"history": "SUCCEEDED", "on-head": "RUNNING", "on-worker": "RUNNING", "queued": "PENDING"})
 
     gcs, raylet = cluster.process("gcs_server"), cluster.process("raylet")
@@ -63,6 +59,9 @@ def test_cluster_outlives_the_processes_of_its_head(cluster: Cluster) -> None:
     assert until(lambda: cluster.process("raylet") != raylet, timeout_s=240)
     cluster.until(**{"history": "SUCCEEDED", "on-head": "FAILED", "on-worker": "RUNNING", "queued": "PENDING"})
     assert (cluster.ask(NODES), cluster.ask(RISE)) == (worker, 3)
+    lists = len(cluster.asked_of_provider())
+    assert until(lambda: len(cluster.asked_of_provider()) >= lists + 2)
+    assert set(cluster.asked_of_provider()) == {"list"}, "the new head's autoscaler neither launched, ended nor set up"
 
     (cluster.folder / "enough").touch()
     cluster.add_worker("late")

@@ -112,7 +112,7 @@ def test_every_start_has_the_token_and_fixed_ports() -> None:
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         stop, start, sentinel = config[key]
         assert stop == "ray stop"
-        assert start.startswith("export RAY_AUTH_MODE=token;")
+        assert start.startswith(("export RAY_AUTH_MODE=token;", "export RAY_AUTH_MODE=token "))
         assert "--min-worker-port=10100 --max-worker-port=10999" in start
         assert "tradewind.clusters.sentinel --cloud aws" in sentinel
     assert "--dashboard-host=127.0.0.1" in config["head_start_ray_commands"][1]

@@ -32,6 +32,9 @@ WISHES = (
     "entrypoint", "metadata", "entrypoint_num_cpus", "entrypoint_num_gpus", "entrypoint_memory", "entrypoint_resources",
 )  # fmt: skip
 
+DASHBOARD_S = 120.0
+"""The longest that a dashboard may take to answer."""
+
 Job = dict[str, Any]
 
 
@@ -43,9 +46,10 @@ def recover(address: str) -> list[str]:
     gcs = GcsClient(address=address)
     waiting = dict(_jobs(gcs, "PENDING"))
     here: Any = ray.init(address=address, namespace=SUPERVISOR_ACTOR_RAY_NAMESPACE, log_to_driver=False)
+    client = _client(f"http://{here.address_info['webui_url']}")
     for name in waiting:
         _forget(gcs, name)
-    _submit(JobSubmissionClient(f"http://{here.address_info['webui_url']}"), waiting)
+    _submit(client, waiting)
     _look_after_the_rest(gcs)
     return list(waiting)
 
@@ -55,6 +59,18 @@ def _jobs(gcs: Any, status: str) -> Iterator[tuple[str, Job]]:
         job = json.loads(gcs.internal_kv_get(key, JOBS) or "{}")
         if job.get("status") == status:
             yield key.removeprefix(PREFIX).decode(), job
+
+
+def _client(dashboard: str) -> JobSubmissionClient:
+    """Once the dashboard answers, which may be after `ray start` has returned."""
+    end = time.monotonic() + DASHBOARD_S
+    while True:
+        try:
+            return JobSubmissionClient(dashboard)
+        except ConnectionError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 def _forget(gcs: Any, name: str) -> None:

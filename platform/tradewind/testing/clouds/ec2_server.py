@@ -67,16 +67,19 @@ def _obey(weather: Weather) -> None:
             raise EC2ClientError("InternalError", "An internal error has occurred.")
         return made
 
-    def get_param(response: Any, name: str, *arguments: Any, **named: Any) -> Any:
+    def _get_param(response: Any, name: str, *arguments: Any, **named: Any) -> Any:
         return read(response, "MaxCount" if name == "MinCount" else name, *arguments, **named)
 
     def check_auto_public_ip(interface: Any) -> None:
         publish(interface)
         interface.public_ip = interface.public_ip and interface.private_ip_address
 
-    NetworkInterface.check_auto_public_ip = check_auto_public_ip  # type: ignore[method-assign, assignment]
-    InstanceBackend.run_instances = run_instances  # type: ignore[method-assign, assignment]
-    InstanceResponse._get_param = get_param  # type: ignore[method-assign, assignment]
+    for owner, altered in (
+        (NetworkInterface, check_auto_public_ip),
+        (InstanceBackend, run_instances),
+        (InstanceResponse, _get_param),
+    ):
+        setattr(owner, altered.__name__, altered)
 
 
 def _make_profile() -> None:
