@@ -33,6 +33,7 @@ NODE_PORTS = (
 TOKEN = "a" * 64
 SLOWEST_S = 240
 """For a start of Ray on a machine that is busy with other tests."""
+_given: set[int] = set()
 AUTOSCALER = """
 cluster_name: harbour
 provider: {{type: external, module: tests.clusters.head.site_provider.SiteProvider, folder: {folder}}}
@@ -62,8 +63,8 @@ file_mounts_sync_continuously: false
 @dataclass
 class Cluster:
     folder: Path
-    port: int = field(default_factory=free_port)
-    dashboard: int = field(default_factory=free_port)
+    port: int = field(default_factory=lambda: _new_port())
+    dashboard: int = field(default_factory=lambda: _new_port())
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -194,4 +195,11 @@ def _instance(node: str, kind: str) -> dict[str, str]:
 
 
 def _ports(*names: str) -> list[str]:
-    return [f"--{name}={free_port()}" for name in names]
+    return [f"--{name}={_new_port()}" for name in names]
+
+
+def _new_port() -> int:
+    """A free port that was given to nobody yet: the machine gives the same twice while nobody listens on it."""
+    port = next(port for port in iter(free_port, None) if port not in _given)
+    _given.add(port)
+    return port
