@@ -20,7 +20,7 @@ check: $(INSTALLED) types ## The same with the fast tests only
 	$(BIN)/pytest -m "not lab and not gpu and not slow"
 
 lab: $(INSTALLED) ## Tests that need root
-	$(BIN)/pytest -m lab
+	$(BIN)/pytest -m lab $(LAB)
 
 types: $(INSTALLED)
 	$(BIN)/ruff format --check $(CODE)
