@@ -1,4 +1,4 @@
-"""A head without Ray: two processes that do nothing, of the names of Ray's, left behind by a script as Ray does."""
+"""A head without Ray: processes that do nothing, of the names of Ray's, left behind by a script as Ray does."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from pathlib import Path
 
 import psutil
 
+NAMES = ("gcs_server", "monitor.py", "log_monitor.py", "raylet")
 START = """
-echo start >> {folder}/starts
+echo start "$@" >> {folder}/starts
 [ -e {folder}/broken ] && exit 3
-{folder}/gcs_server 1000 & {folder}/raylet 1000 &
+for name in gcs_server monitor.py log_monitor.py raylet; do
+  {folder}/$name -f /dev/null -- &
+  until [ $(readlink /proc/$!/exe) = {folder}/$name ]; do :; done
+done
 """
 
 
@@ -39,9 +43,9 @@ class SmallHead:
     def starts(self) -> int:
         return len((self.folder / "starts").read_text().splitlines())
 
-    def start(self) -> int:
+    def start(self, *words: str) -> int:
         """The exit code of the command."""
-        command = [sys.executable, "-m", "tradewind.clusters.head", "bash", str(self.folder / "start")]
+        command = [sys.executable, "-m", "tradewind.clusters.head", "bash", str(self.folder / "start"), *words]
         return subprocess.run(command, env=os.environ | {"HOME": str(self.folder)}, timeout=60).returncode
 
     def find(self, name: str) -> psutil.Process | None:
@@ -57,8 +61,8 @@ class SmallHead:
 
 @contextmanager
 def small_head(folder: Path) -> Iterator[SmallHead]:
-    for name in ("gcs_server", "raylet"):
-        shutil.copy("/bin/sleep", folder / name)
+    for name in NAMES:
+        shutil.copy("/usr/bin/tail", folder / name)
     (folder / "start").write_text(START.format(folder=folder))
     head = SmallHead(folder)
     try:
@@ -66,7 +70,7 @@ def small_head(folder: Path) -> Iterator[SmallHead]:
     finally:
         if (head.state / "lock").exists() and psutil.pid_exists(head.supervisor.pid):
             head.supervisor.terminate()
-        assert until(lambda: not head.find("raylet") and not head.find("gcs_server"))
+        assert until(lambda: not any(map(head.find, NAMES)))
 
 
 def processes() -> Iterator[psutil.Process]:

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from tests.clusters.head.small_head import SmallHead, small_head, until
-from tradewind.clusters.head.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, Pause
+from tradewind.clusters.head.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, SETTLED_S, Pause
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_process_that_dies_is_started_again_beside_the_others(head: SmallHead) -
     old.kill()
     assert until(lambda: (new := head.find("gcs_server")) and new != old)
     assert (head.get("raylet"), head.starts) == (raylet, 1)
-    assert head.get("gcs_server").cmdline() == [str(head.folder / "gcs_server"), "1000"]
+    assert head.get("gcs_server").cmdline() == [str(head.folder / "gcs_server"), "-f", "/dev/null", "--"]
 
 
 def test_head_is_new_when_its_raylet_has_died(head: SmallHead) -> None:
@@ -53,13 +53,31 @@ def test_what_is_stopped_on_purpose_stays_stopped(name: str, head: SmallHead) ->
     assert (head.find("raylet"), head.find("gcs_server"), head.starts) == (None, None, 1)
 
 
-def test_pause_grows_while_restarts_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
+def test_pause_grows_while_restarts_follow_each_other() -> None:
     pause = Pause()
-    for _ in range(8):
-        pause.wait()
-    pause.last -= 3600
-    pause.wait()
-    assert slept == [*sorted(slept[:-1]), FIRST_PAUSE_S]
-    assert slept[-2] == LONGEST_PAUSE_S
+    pauses = [pause.next_s() for _ in range(9)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (FIRST_PAUSE_S, LONGEST_PAUSE_S)
+    pause.last -= 2 * SETTLED_S
+    assert pause.next_s() == FIRST_PAUSE_S
+
+
+def test_all_is_killed_with_the_raylet_while_another_process_waits_for_its_turn(head: SmallHead) -> None:
+    assert head.start() == 0
+    for _ in range(4):
+        old = head.get("gcs_server")
+        old.kill()
+        assert until(lambda old=old: (new := head.find("gcs_server")) and new != old)
+    head.get("gcs_server").kill()
+    monitor = head.get("monitor.py")
+    head.get("raylet").kill()
+    assert until(lambda: not monitor.is_running(), timeout_s=3)
+
+
+@pytest.mark.parametrize("words", [["--autoscaling-config=/tide.yaml"], ["--autoscaling-config", "/tide.yaml"]])
+def test_autoscaler_is_started_after_the_raylet(words: list[str], head: SmallHead) -> None:
+    assert head.start(*words) == 0
+    assert head.get("monitor.py").cmdline()[-1] == "--autoscaling-config=/tide.yaml"
+    assert head.get("log_monitor.py").cmdline()[-1] == "--"
+    assert head.get("monitor.py").create_time() >= head.get("raylet").create_time()
+    assert "autoscaling" not in (head.folder / "starts").read_text()

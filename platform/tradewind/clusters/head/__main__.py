@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tradewind.clusters.head.state import environment, make_folder
-from tradewind.clusters.head.supervisor import GRACE_S, Head, supervise
+from tradewind.clusters.head.supervisor import Head, supervise
 from tradewind.errors import ConflictError, TradewindError
 
+TAKE_S = 20.0
+"""How long a supervisor of before may take to kill what it watched."""
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -63,7 +65,7 @@ def _recover_jobs(head: Head) -> None:
 def _take(path: Path) -> None:
     """One supervisor for a user, its process id in the file. That of before may still be ending what it watched."""
     lock = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    end = time.monotonic() + 2 * GRACE_S
+    end = time.monotonic() + TAKE_S
     while time.monotonic() < end:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,6 +17,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 STOPPED = frozenset({0, -signal.SIGTERM, 128 + signal.SIGTERM})
 """What processes of Ray exit with after `ray stop`; `ray start --block` reads them in the same way (Ray 2.60)."""
+KILLED_S = 5.0
+"""Until it is looked again for what a killed process has left."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,14 @@ def children() -> dict[int, Started]:
     return found
 
 
-def end_all(*, grace_s: float) -> None:
-    """End everything below this process: children are asked to, and what is left after the grace is killed."""
+def kill_all() -> None:
+    """Kill everything below this process at once, until nothing is left. The state on disk is made for that."""
     me = psutil.Process()
-    for process in me.children():
-        with _while_it_lives():
-            process.terminate()
-    psutil.wait_procs(me.children(), timeout=grace_s)
     while left := me.children(recursive=True):
         for process in left:
             with _while_it_lives():
                 process.kill()
-        psutil.wait_procs(left, timeout=grace_s)
+        psutil.wait_procs(left, timeout=KILLED_S)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,10 +19,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tradewind.errors import NotFoundError, StorageError
-from tradewind.testing.clouds.ec2_server import MACHINES, WEATHER
 from tradewind.testing.clouds.machine import Machine
 from tradewind.testing.clouds.weather import Weather
+from tradewind.testing.rgw import DIE_WITH_PARENT
 from tradewind.testing.servers import free_port, moto_available, running
+
+MACHINES, WEATHER = "/lab/machines", "/lab/weather"
+"""What the server answers beside Amazon's API."""
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
@@ -82,7 +86,9 @@ def start_ec2(regions: Mapping[str, str], *, address: str = "127.0.0.1") -> Iter
         raise NotFoundError("moto is not installed", hint="pip install 'moto[ec2,iam,server]'")
     port = free_port()
     blocks = [f"{region}={block}" for region, block in regions.items()]
-    command = [sys.executable, "-m", "tradewind.testing.clouds.ec2_server", address, str(port), *blocks]
+    # Where Linux can, it ends with the thread that started it, so that a killed test leaves no server behind.
+    leash = DIE_WITH_PARENT if shutil.which(DIE_WITH_PARENT[0]) else ()
+    command = [*leash, sys.executable, "-m", "tradewind.testing.clouds.ec2_server", address, str(port), *blocks]
     # Ray's launcher attaches a policy of Amazon's own to the role that it makes.
     with running(command, port, {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}, address=address):
         yield Ec2(f"http://{address}:{port}", tuple(regions))

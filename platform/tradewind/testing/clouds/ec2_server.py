@@ -16,11 +16,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from tradewind.testing.clouds.ec2 import MACHINES, WEATHER
 from tradewind.testing.clouds.weather import Weather
 
 ZONES = "abc"
 ACCOUNT = "123456789012"
-MACHINES, WEATHER = "/lab/machines", "/lab/weather"
 RAY_PROFILE = "ray-autoscaler-v1"
 REGION = re.compile(r"Credential=[^/]+/\d+/([^/]+)/")
 RUNNING = {"pending", "running"}
