@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
@@ -78,6 +78,61 @@ class BatchSpec(Block):
 
     sequences: int = Field(default=16, ge=1, description="sequences in a global batch")
     tokens_per_sequence: int = Field(default=128, ge=2, description="context length")
+    sequences_per_pass: int | None = Field(
+        default=None, ge=1, description="sequences that a worker computes at once; default all of its part"
+    )
+    separate_documents: bool | None = Field(
+        default=None, description="whether a token sees only its own document; default for conversations alone"
+    )
+
+
+class ParallelSpec(Block):
+    """How the model is divided among the workers. The product of the axes is the number of workers.
+
+    `expert` divides the workers of `shard` once more, so it is not a part of that product.
+    """
+
+    replicate: int = Field(default=1, ge=1, description="copies of the sharded model, each on its own data")
+    shard: int | None = Field(
+        default=None, ge=1, description="workers that share one copy; default those that are left"
+    )
+    tensor: int = Field(default=1, ge=1, description="workers that share each matrix")
+    pipeline: int = Field(default=1, ge=1, description="groups of workers with some of the layers each")
+    expert: int = Field(default=1, ge=1, description="groups of workers with some of the experts each; divides shard")
+    context: int = Field(default=1, ge=1, description="workers that share each sequence")
+    zero: Literal[0, 1, 2, 3] = Field(
+        default=3, description="what `shard` shards: 0 nothing, 1 optimizer state, 2 gradients too, 3 weights too"
+    )
+    schedule: Literal["1f1b", "interleaved"] = Field(default="1f1b", description="the order of a pipeline's passes")
+
+
+class PrecisionSpec(Block):
+    """In which numbers is computed, and in which weights and the optimizer's state are kept."""
+
+    compute: Literal["auto", "float32", "bfloat16", "float8"] = Field(
+        default="auto", description="auto: bfloat16 where the chip has it in its matrix units, else float32"
+    )
+    masters: Literal["float32", "bfloat16"] = Field(default="float32", description="of weights and moments")
+
+
+class LoraSpec(Block):
+    """Low-rank adapters (Hu et al. 2021) beside frozen weights; only they are trained."""
+
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0, description="their sum is scaled by alpha / rank")
+    on: tuple[str, ...] = Field(
+        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
+        description="names of the matrices",
+    )
+
+
+class GuardSpec(Block):
+    """What is done about a loss that jumps or is no number: back to the last checkpoint, and past the data since."""
+
+    spike: float = Field(default=10.0, gt=0, description="standard deviations above the mean of the last losses")
+    window: int = Field(default=50, ge=8, description="steps that the mean is taken of")
+    rollbacks: int = Field(default=3, ge=0, description="so many a run; after that it fails")
 
 
 class OrderSpec(Block):
@@ -90,13 +145,20 @@ class OrderSpec(Block):
 
 
 class OptimizerSpec(Block):
-    """AdamW with linear warm-up and a linear decay to zero over the steps or the time, whichever is used up first."""
+    """How weights are changed. The learning rate follows the steps or the time, whichever is used up first."""
 
+    kind: Literal["adamw", "muon"] = Field(
+        default="adamw", description="muon: for the matrices of blocks; AdamW for the rest"
+    )
     learning_rate: float = Field(default=3e-3, gt=0)
+    schedule: Literal["linear", "cosine", "wsd", "constant"] = Field(
+        default="linear", description="after the warm-up; wsd stays constant and falls in the last fifth"
+    )
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(default=0.1, ge=0)
     warmup_steps: int = Field(default=20, ge=0)
     clip_norm: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    z_loss: float = Field(default=0.0, ge=0, description="weight of the squared log of the softmax's sum (PaLM: 1e-4)")
 
 
 class TrainSpec(Spec):
@@ -108,21 +170,43 @@ class TrainSpec(Spec):
         default={}, description="other datasets mixed in, with their weights beside the 1 of `dataset`"
     )
     model: ModelSpec = ModelSpec()
+    start_from: str | None = Field(
+        default=None,
+        min_length=1,
+        description="weights to begin with: a model of the registry, or a folder or URL of Hugging Face files",
+    )
+    lora: LoraSpec | None = None
     batch: BatchSpec = BatchSpec()
     order: OrderSpec = OrderSpec()
     optimizer: OptimizerSpec = OptimizerSpec()
     max_steps: int = Field(default=1000, ge=1, description="optimizer steps, at most")
     max_time_s: Seconds | None = Field(default=None, gt=0, description="training time, at most, start-up left out")
     checkpoint_every_s: Seconds = Field(default=30.0, gt=0, description="training time between checkpoints")
-    workers: int = Field(default=2, ge=1, description="processes; each holds one shard of the model")
+    keep_checkpoints: int = Field(default=3, ge=1, description="newest ones that stay, beside the best")
+    workers: int = Field(default=2, ge=1, description="processes, one for each chip; each holds a part of the model")
+    min_workers: int | None = Field(
+        default=None, ge=1, description="go on with as few while machines are missing; default `workers`"
+    )
+    parallel: ParallelSpec = ParallelSpec()
+    precision: PrecisionSpec = PrecisionSpec()
+    activations: Literal["auto", "none", "selective", "full"] = Field(
+        default="auto", description="which results are computed again in the backward pass; auto: as few as fit"
+    )
+    compile: bool | None = Field(default=None, description="torch.compile for each block; default on accelerators")
+    guard: GuardSpec = GuardSpec()
     max_failures: int = Field(default=3, ge=0, description="lost workers to recover from before giving up")
     seed: int = Field(default=0, ge=0)
     where: WhereSpec = WhereSpec()
 
     @model_validator(mode="after")
     def _batch_feeds_workers(self) -> Self:
-        if self.batch.sequences < self.workers:
-            raise ValueError(
-                f"batch.sequences {self.batch.sequences} leaves some of {self.workers} workers without work"
-            )
+        data = self.workers // (self.parallel.tensor * self.parallel.pipeline * self.parallel.context)
+        if self.batch.sequences < data:
+            raise ValueError(f"batch.sequences {self.batch.sequences} leaves some of {data} workers without work")
+        return self
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError(f"min_workers {self.min_workers} is more than workers {self.workers}")
         return self
