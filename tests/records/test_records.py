@@ -38,6 +38,7 @@ from tradewind.records import (
     Record,
     Removal,
     Reservation,
+    RollbackRecord,
     RunEnd,
     RunStart,
     Shard,
@@ -121,6 +122,7 @@ EXAMPLES: tuple[tuple[Record, str], ...] = (
         ),
         "checkpoint:r1/10",
     ),
+    (RollbackRecord(run="r1", step=7, to_step=4, loss=9.5, reason="it jumped"), "rollback:r1/7"),
     (RunEnd(run="r1", status="finished", effort=EFFORT), "run end:r1"),
     (
         EndpointState(

@@ -12,7 +12,15 @@ from tradewind.records.model import AliasMove, ModelVersion
 from tradewind.records.place import LOCAL, UNKNOWN, Boundary, Place, boundary
 from tradewind.records.plan import Basis, Cost, Interval, Placement, PlanRecord, Prediction
 from tradewind.records.retention import Removal, Sweep, TagMove
-from tradewind.records.run import CheckpointRecord, RunEnd, RunStart, RunSummary, Status, StepMetrics
+from tradewind.records.run import (
+    CheckpointRecord,
+    RollbackRecord,
+    RunEnd,
+    RunStart,
+    RunSummary,
+    Status,
+    StepMetrics,
+)
 from tradewind.records.tiers import TierChange, TierMove
 from tradewind.records.usage import Activity, Compaction, Usage
 
@@ -52,6 +60,7 @@ __all__ = [
     "Record",
     "Removal",
     "Reservation",
+    "RollbackRecord",
     "RunEnd",
     "RunStart",
     "RunSummary",

@@ -58,6 +58,29 @@ class StepMetrics(Fact):
     stopped_seconds: float = 0.0
     """Time behind the step, and not in `seconds`, in which a checkpoint was evaluated and saved."""
     heldout_loss: float | None = None
+    memory_bytes: int = 0
+    """The most that the worker with the most has held: of its chip, or resident on a processor."""
+    mfu: float | None = None
+    """Operations of the model a second over the chips' peak; None where the peak is not known, as on processors."""
+    communication_seconds: float | None = None
+    """Time in which the first worker waited for others; only of steps that were looked into."""
+
+
+class RollbackRecord(Record):
+    """A step whose loss jumped: the weights went back to those of an earlier step, and the data went on."""
+
+    kind: ClassVar[str] = "rollback"
+
+    run: str
+    step: int
+    to_step: int
+    """Of the checkpoint that was loaded."""
+    loss: float
+    reason: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}:{self.run}/{self.step}"
 
 
 class CheckpointRecord(Record):

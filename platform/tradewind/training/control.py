@@ -1,0 +1,70 @@
+"""What a worker hears from outside while it trains: that its machine will be taken away, or that the run shall stop.
+
+A thread listens; the loop asks once a step and all ranks agree on the answer, so that they stop at the same step.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from tradewind.clusters import notices
+from tradewind.clusters.notices import Notice
+from tradewind.errors import NotFoundError, StorageError
+from tradewind.training.run import RunFiles
+
+STOP = "stop.json"
+ASK_EVERY_S = 2.0
+
+
+class Control:
+    """`asks` for the run's wish to stop in the store; one rank does, for all."""
+
+    def __init__(self, files: RunFiles, *, asks: bool) -> None:
+        self._files = files
+        self._asks = asks
+        self._ended = threading.Event()
+        self._stop = False
+        self._notice: Notice | None = None
+        self._subscription: notices.Subscription | None = None
+        self._thread = threading.Thread(target=self._ask, name="tradewind-control", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._subscription = notices.subscribe(self._hear)
+        if self._asks:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._ended.set()
+        if self._subscription:
+            self._subscription.close()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def wishes(self) -> tuple[float, float]:
+        """Whether this rank wants the run to stop, and whether its machine goes: 0 or 1 each."""
+        return float(self._stop), float(self._notice is not None)
+
+    def remaining_s(self) -> float | None:
+        """Until this rank's machine goes; None where it stays."""
+        return self._notice.remaining_s() if self._notice else None
+
+    def _hear(self, notice: Notice) -> None:
+        if notice.is_certain:
+            self._notice = notice
+
+    def _ask(self) -> None:
+        while not self._ended.wait(ASK_EVERY_S):
+            if self._is_to_stop():
+                self._stop = True
+                return
+
+    def _is_to_stop(self) -> bool:
+        """A store that does not answer says nothing."""
+        try:
+            self._files.store.get(self._files.key(STOP))
+        except (NotFoundError, StorageError):
+            return False
+        return True
