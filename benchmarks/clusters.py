@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/clusters.py
 
-Both ask the same moto server for EC2 in turn, and each ends its machine before the next one asks.
-Prints medians, and as its last line everything as JSON.
+Both ask the same moto server for EC2 in turn, and each ends its machine before the next one asks. What their own code
+takes is told apart from the server's answers by the processor time of the thread that asks.
+Prints medians, what `make lab` has left of whole clusters, and as its last line everything as JSON.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ sys.path[0] = str(Path(__file__).parents[1])  # this file's folder has modules o
 
 from benchmarks.machine import describe_machine
 from tradewind.testing.clouds.ec2 import Ec2, start_ec2
+from tradewind.testing.clouds.image import seconds_path
 
 WEST, EAST = "us-west-2", "us-east-1"
 BLOCKS = {WEST: "10.91.0.0/20", EAST: "10.91.16.0/20"}
 MOST_OVERHEAD, MOST_FAILOVER_S = 0.05, 0.5
 TAGS = {
     "ray-node-name": "ray-bench-worker",
-    "ray-node-kind": "worker",
+    "ray-node-type": "worker",
     "ray-node-status": "uninitialized",
     "ray-launch-config": "c0ffee",
     "ray-launch-request": "r-1",
@@ -50,53 +52,63 @@ RENDERED = [
 
 Launch = Callable[[], list[str]]
 End = Callable[[list[str]], None]
+Took = tuple[float, float]
+"""Seconds in all, and those in which the thread computed."""
 
 
 def main() -> None:
     arguments = _arguments()
     logging.disable(logging.INFO)
     machine = describe_machine()
+    lab = _lab()  # before the home is another one
     with tempfile.TemporaryDirectory() as home, start_ec2(BLOCKS) as ec2:
         os.environ.update({**ec2.environment, "HOME": home})
         with contextlib.redirect_stdout(io.StringIO()):  # Ray's providers say each launch
             figures = measure(ec2, arguments.turns)
     for name, value in figures.items():
-        print(f"{name:24} {value:8.4f}")
+        print(f"{name:28} {value:8.4f}")
     targets = {
         "launch_overhead_share": _target(figures["launch_overhead_share"], MOST_OVERHEAD),
         "failover_s": _target(figures["failover_s"], MOST_FAILOVER_S),
     }
     versions = {name: metadata.version(name) for name in ("tradewind", "ray", "boto3", "moto")}
     after = {**machine, "load_after": describe_machine()["load"]}
-    print(json.dumps({"targets": targets, "figures": figures, "turns": arguments.turns, "machine": after, **versions}))
+    told = {"targets": targets, "figures": figures, "turns": arguments.turns, "lab": lab, "machine": after, **versions}
+    print(json.dumps(told))
 
 
 def measure(ec2: Ec2, turns: int) -> dict[str, float]:
     """Medians, in seconds; the overhead is that of the median of pairs, which share the machine's moods."""
     plain, hybrid = list(_turns(*_plain(ec2), *_hybrid(ec2, "bench"), turns))
-    overhead = median(mine - theirs for mine, theirs in zip(hybrid, plain, strict=True))
+    pairs = list(zip(hybrid, plain, strict=True))
+    overhead = median(mine[0] - theirs[0] for mine, theirs in pairs)
+    computed = median(mine[1] - theirs[1] for mine, theirs in pairs)
+    launch_s = median(wall for wall, _ in plain)
     ec2.weather.sold_out = {f"{WEST} m5.large on_demand"}
     ec2.announce()
     failover = [_failover(ec2, number) for number in range(turns)]
     return {
-        "plain_launch_s": median(plain),
-        "hybrid_launch_s": median(hybrid),
+        "plain_launch_s": launch_s,
+        "hybrid_launch_s": median(wall for wall, _ in hybrid),
         "launch_overhead_s": overhead,
-        "launch_overhead_share": overhead / median(plain),
+        "launch_overhead_share": overhead / launch_s,
+        "launch_overhead_own_s": computed,
+        "launch_overhead_own_share": computed / launch_s,
         "failover_s": median(failover),
         "failover_longest_s": max(failover),
     }
 
 
-def _turns(plain: Launch, end_plain: End, hybrid: Launch, end_hybrid: End, turns: int) -> Iterator[list[float]]:
-    found: tuple[list[float], list[float]] = ([], [])
+def _turns(plain: Launch, end_plain: End, hybrid: Launch, end_hybrid: End, turns: int) -> Iterator[list[Took]]:
+    found: tuple[list[Took], list[Took]] = ([], [])
     for turn in range(turns + 2):
         pair = [(plain, end_plain, found[0]), (hybrid, end_hybrid, found[1])]
         for launch, end, seconds in pair if turn % 2 else reversed(pair):
-            started = time.perf_counter()
+            started, computed = time.perf_counter(), time.thread_time()
             made = launch()
+            took = time.perf_counter() - started, time.thread_time() - computed
             if turn >= 2:  # the first ones open connections
-                seconds.append(time.perf_counter() - started)
+                seconds.append(took)
             end(made)
     yield from found
 
@@ -155,6 +167,19 @@ def _node_config(ec2: Ec2, region: str) -> dict[str, Any]:
 
 def _target(value: float, target: float) -> dict[str, Any]:
     return {"value": round(value, 4), "target": target, "better": "lower"}
+
+
+def _lab() -> dict[str, Any]:
+    """Seconds of whole clusters, which `make lab` has measured on this machine."""
+    path = seconds_path()
+    if not path.exists():
+        print(f"no seconds of whole clusters: there is no {path}; `make lab` writes it")
+        return {}
+    told: dict[str, Any] = json.loads(path.read_text())
+    for cluster, seconds in told.items():
+        for name, value in seconds.items():
+            print(f"{cluster + ': ' + name:28} {value:8.2f}")
+    return told
 
 
 def _arguments() -> argparse.Namespace:

@@ -138,6 +138,16 @@ class Workspace:
             prediction = of_placement(placement, plan=plan.plan if plan else None)
         return training.start(self.store, spec, session, dataset, shape, prediction)
 
+    def resume(self, run: Run, *, anyway: bool = False) -> Run:
+        """Go on with a run from its last checkpoint, with the spec it began with, and return at once.
+
+        Raises SpecError for a finished run, and for one that still runs unless `anyway`.
+        """
+        from tradewind import training
+
+        session = self._ray(workers=TrainSpec.of(**run.record.spec).workers)
+        return training.resume(run, session, anyway=anyway)
+
     def serve(self, spec: ServeSpec) -> Endpoint:
         """Bring up an endpoint and return once it answers. On a Ray of our own it lives as long as this program.
 

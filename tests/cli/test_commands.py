@@ -31,14 +31,14 @@ def test_commands_are_these() -> None:
     """A command is added, renamed or taken away on purpose."""
     assert sorted(" ".join(words) for words in COMMANDS) == [
         "", "budgets", "budgets list", "budgets remove", "budgets set", "catalog", "catalog apply", "catalog drop",
-        "catalog refresh", "catalog show", "catalog snapshots", "cluster", "cluster doctor", "cluster lint",
-        "cluster render", "cluster status", "cluster sweep", "datasets", "datasets add", "datasets budget",
-        "datasets copies", "datasets diff", "datasets drop-copy", "datasets gc", "datasets lifecycle",
-        "datasets list", "datasets replicate", "datasets restore", "datasets show", "datasets tag", "datasets tier",
-        "datasets verify", "demo", "endpoints", "endpoints list", "endpoints stop", "migrate", "migrate estimate",
-        "models", "models export", "models list", "models promote", "models register", "models show", "offers",
-        "plan", "runs", "runs list", "runs report", "runs show", "runs verify", "serve", "tco", "tco buy-vs-rent",
-        "train", "usage", "usage compact",
+        "catalog refresh", "catalog show", "catalog snapshots", "chaos", "chaos kill", "chaos notice", "cluster",
+        "cluster doctor", "cluster lint", "cluster render", "cluster status", "cluster sweep", "datasets",
+        "datasets add", "datasets budget", "datasets copies", "datasets diff", "datasets drop-copy", "datasets gc",
+        "datasets lifecycle", "datasets list", "datasets replicate", "datasets restore", "datasets show",
+        "datasets tag", "datasets tier", "datasets verify", "demo", "endpoints", "endpoints list", "endpoints stop",
+        "migrate", "migrate estimate", "models", "models export", "models list", "models promote", "models register",
+        "models show", "offers", "plan", "runs", "runs list", "runs logs", "runs report", "runs resume", "runs show",
+        "runs stop", "runs verify", "serve", "tco", "tco buy-vs-rent", "train", "usage", "usage compact",
     ]  # fmt: skip
 
 

@@ -9,10 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.cli.conftest import Tw
+from tests.datasets.chat.dialogues import write_dialogues
 from tests.reports.conftest import RUN
 from tests.samples import dataset_spec, write_text
 from tradewind.records import RunEnd
 from tradewind.training.run import RunFiles
+from tradewind.units import format_count
 from tradewind.workspace import Workspace
 
 ROWS = pa.table({"number": [1, 2, 3], "word": ["a", "b", "c"]})
@@ -149,6 +151,28 @@ def test_versions_of_live_runs_and_of_models_stay(own: Path) -> None:
         start.model_copy(update={"run": "live", "dataset": "pystdlib@1", "process": this_process()}).to_json(),
     )
     assert kept() == {1: "in use", 2: "in use", 3: "among the newest 1"}
+
+
+def test_conversations_of_a_spec_are_added_and_told(tw: Tw, tmp_path: Path) -> None:
+    write_dialogues(tmp_path / "talks.jsonl", count=40)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        f"kind: dataset\nname: talks\nheldout_fraction: 0.2\ntokenizer: {{vocabulary: 300}}\n"
+        f"chat:\n  files: [{tmp_path}/talks.jsonl]\n  context: 64\n"
+    )
+    place = Workspace(str(tmp_path / "ws"))
+    added = tw("datasets", "add", spec, *where(place)).out.splitlines()
+    chat = place.datasets.get("talks").record.chat
+    assert chat is not None
+    assert added[0].endswith(f" tokens from {40 - chat.total.dropped} conversations")
+    assert added[1].endswith(f", {chat.total.dropped} left out")
+    assert added[1].startswith(f"in rows of 64 tokens: {chat.total.rows} rows, ")
+    assert f", {chat.total.cut} conversations cut at the end of a row" in added[1]
+    shown = " ".join(tw("datasets", "show", "talks", *where(place)).out.split())
+    assert "row 64 tokens, learned: assistant" in shown
+    for name, split in chat.splits.items():
+        assert f"rows of {name} {split.rows} rows, {format_count(split.trained)} tokens are trained on, " in shown
+        assert f"{split.padding / split.rows / 64:.1%} is padding" in shown
 
 
 def test_table_of_a_spec_is_added(tw: Tw, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from tradewind.families import (
     FAMILIES,
     ModelShape,
+    RopeScaling,
     active_parameters,
     cache_bytes_per_token,
     embedding_parameters,
@@ -56,34 +58,48 @@ def test_active_parameters_of_published_mixtures(name: str) -> None:
     assert active_parameters(known_model(name)) == pytest.approx(ACTIVE[name], rel=0.03)
 
 
+SCALINGS = (
+    None,
+    RopeScaling("linear", 4.0),
+    RopeScaling("llama3", 8.0, original_context=16, low_freq_factor=1.0, high_freq_factor=4.0),
+    RopeScaling("yarn", 40.0, original_context=16, mscale=0.7, mscale_all_dim=0.7),
+    RopeScaling("yarn", 4.0, original_context=16, beta_fast=16.0, attention_factor=1.1, truncate=False),
+)
+
+
 def tiny(name: str, seed: int, **changes: Any) -> ModelShape:
     """A random shape of a family, with every block that it can have."""
     pick = random.Random(seed).choice
     kv_heads, head_dim = pick((1, 2)), pick((8, 16))
     latent = Latent(pick((None, 24)), pick((16, 24)), 8, pick((8, 16)), pick((8, 16)))
-    experts = Experts(routed=pick((4, 8)), active=2, shared=pick((1, 2)), ffn=pick((24, 40)), dense_layers=pick((0, 1)))
+    routed = Experts(routed=pick((4, 8)), active=2, shared=pick((1, 2)), ffn=pick((24, 40)), dense_layers=pick((0, 1)))
+    groups = pick(({}, {"groups": 2, "chosen_groups": 1}))
     sizes: dict[str, Any] = {
         "family": name, "vocabulary": pick((320, 512)), "hidden": pick((32, 64)), "layers": 3,
         "heads": 2 * kv_heads, "kv_heads": kv_heads, "head_dim": head_dim, "ffn": pick((48, 96)), "context": 64,
-        "tied": pick((True, False)),
+        "tied": pick((True, False)), "rope_scaling": pick(SCALINGS),
     }  # fmt: skip
     blocks: dict[str, list[dict[str, Any]]] = {
         "llama": [{}],
         "qwen": [
             {"qkv_bias": True, "head_dim": sizes["hidden"] // sizes["heads"]},
             {"qk_norm": True},
-            {"qk_norm": True, "experts": Experts(4, 2, 0, 24, pick((0, 1)))},
+            {"qk_norm": True, "experts": Experts(4, 2, 0, 24, pick((0, 1)), normalized=pick((True, False)))},
         ],
         "deepseek": [
-            {"latent": latent, "experts": blocks, "kv_heads": sizes["heads"],
+            {"latent": latent, "experts": experts, "kv_heads": sizes["heads"],
              "head_dim": latent.plain_dim + latent.rope_dim}
-            for blocks in (experts, None)
+            for experts in (
+                replace(routed, scoring="sigmoid", scale=2.5, normalized=pick((True, False)), **groups),
+                replace(routed, normalized=False, scale=16.0, **groups),
+                None,
+            )
         ],
     }  # fmt: skip
     return ModelShape(**{**sizes, **blocks[name][seed % len(blocks[name])], **changes})
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(9))
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_family_counts_what_hugging_face_builds(name: str, seed: int) -> None:
     import torch
@@ -97,7 +113,7 @@ def test_each_family_counts_what_hugging_face_builds(name: str, seed: int) -> No
     assert parameters(shape) == sum(weight.numel() for weight in theirs.parameters())
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(9))
 @pytest.mark.parametrize("name", FAMILIES)
 def test_written_config_is_read_back_as_the_same_shape(name: str, seed: int) -> None:
     shape = tiny(name, seed)

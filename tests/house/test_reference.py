@@ -27,6 +27,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     specs.DatasetSpec,
     specs.TextSpec,
     specs.TableSpec,
+    specs.ChatSpec,
     specs.TokenizerSpec,
     specs.TrainSpec,
     specs.ModelSpec,

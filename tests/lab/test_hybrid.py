@@ -5,228 +5,151 @@ The tests share one cluster and run in their order: each begins where the one be
 
 from __future__ import annotations
 
-import ipaddress
-import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from tests.lab.journey import LAPTOP, START, Cluster, environment_of, wait_until
-from tradewind.clusters.hybrid.journal import Journal
-from tradewind.records import Decision, Launch
-from tradewind.testing.clouds.ec2 import Ec2, start_ec2
-from tradewind.testing.clouds.gce import Gce, start_gce
-from tradewind.testing.clouds.hosts import Host, Hosts
-from tradewind.testing.clouds.machine import Machine, follow
-from tradewind.testing.clouds.network import Network
+from tests.lab.harbour import DASHBOARD, HEAD, OWN, PASSES, PLACES, SENTINEL_LOG, Harbour, is_in, start_harbour
+from tests.lab.journey import LAPTOP, answer_in, wait_until
+from tradewind.clusters.ports import GCS
+from tradewind.testing.clouds.hosts import Host, Hosts, missing_programs
+from tradewind.testing.clouds.network import Network, start_network
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
-HEAD, OWN = "10.77.0.10", "10.77.0.11"
-BLOCKS = {"west": "10.77.16.0/20", "east": "10.77.32.0/20", "google": "10.77.64.0/20"}
-"""Addresses of each place."""
+OUTAGE_S = 60.0
+WARNING_S = 20.0
 
 
-@dataclass
-class Harbour:
-    cluster: Cluster
-    hosts: Hosts
-    ec2: Ec2
-    gce: Gce
-
-    def machines(self) -> list[Machine]:
-        return [*self.ec2.machines(), *self.gce.machines()]
-
-    def at(self, place: str) -> list[Host]:
-        """The hosts of one place."""
-        return [host for host in list(self.hosts.running.values()) if is_in(host.name, place)]
-
-    def is_working(self, place: str) -> bool:
-        return any("ray::work" in line for host in self.at(place) for line in host.processes())
-
-    @property
-    def journal(self) -> Journal:
-        """A copy of what the head has written so far."""
-        copy = self.hosts.folder / "journal"
-        shutil.copytree(self.hosts.running[HEAD].path(".tradewind-cluster"), copy, dirs_exist_ok=True)
-        return Journal("harbour", str(copy))
-
-    def launches(self) -> list[Launch]:
-        log = self.journal.launches
-        return [log.read(number) for number in log.numbers(after=0)]
-
-    def decisions(self) -> list[Decision]:
-        log = self.journal.decisions
-        return [log.read(number) for number in log.numbers(after=0)]
-
-
-def is_in(host: str, place: str) -> bool:
-    """By the name of the host, which is its address in another form."""
-    address = host.removeprefix("ip-").replace("-", ".")
-    return ipaddress.ip_address(address) in ipaddress.ip_network(BLOCKS[place])
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    """Of which each place is a part."""
+    if missing := missing_programs():
+        pytest.skip(f"hosts need {', '.join(missing)}")
+    with start_network("10.77.0.0/16", parts=list(PLACES.values()), passes=PASSES) as network, network.inside():
+        yield network
 
 
 @pytest.fixture(scope="module")
 def harbour(network: Network, hosts: Hosts) -> Iterator[Harbour]:
-    regions = {"us-west-2": BLOCKS["west"], "us-east-1": BLOCKS["east"]}
-    with (
-        start_ec2(regions, address=network.gateway) as ec2,
-        start_gce(BLOCKS["google"], address=network.gateway) as gce,
-        follow(hosts, ec2, environment=environment_of(ec2)),
-        follow(hosts, gce, environment=environment_of(gce)),
-    ):
-        credentials = environment_of(ec2, gce)
-        laptop = hosts.boot(LAPTOP, environment=credentials)
-        key = hosts.make_key(laptop.path(".ssh/harbour"))
-        hosts.boot(HEAD, keys=[key], environment=credentials)
-        hosts.boot(OWN, keys=[key], environment=environment_of())
-        yield Harbour(Cluster(laptop, settings()), hosts, ec2, gce)
-
-
-def settings() -> dict[str, Any]:
-    rented = {"cache_stopped_nodes": False, "use_internal_ips": True, "ssh_user": "ubuntu"}
-    return {
-        "cluster_name": "harbour",
-        "max_workers": 8,
-        "idle_timeout_minutes": 0.1,
-        "upscaling_speed": 10.0,
-        "provider": {
-            "type": "external",
-            "module": "tradewind.clusters.hybrid.HybridNodeProvider",
-            "use_internal_ips": True,
-            "cache_stopped_nodes": False,
-            "cluster": {"owner": "acme", "ttl_s": 3600, "max_usd_per_hour": 5, "cooldown_s": 10, "workspace": ""},
-            "backends": {
-                "quay": {"type": "static", "ssh_user": "ubuntu", "hosts": [HEAD, OWN], "head": HEAD},
-                "west": {"type": "aws", "region": "us-west-2", **rented},
-                "east": {"type": "aws", "region": "us-east-1", **rented},
-                "google": {
-                    "type": "gcp",
-                    "region": "us-west1",
-                    "availability_zone": "us-west1-a",
-                    "project_id": "harbour",
-                    **rented,
-                },
-            },
-        },
-        "auth": {"ssh_user": "ubuntu", "ssh_private_key": "~/.ssh/harbour"},
-        "available_node_types": {
-            "head": size_class("head", 0, own(0.0)),
-            "own": size_class("own", 1, own(0.0)),
-            "west": size_class("west", 1, amazon("west", "m5.large", 0.03)),
-            "google": size_class("google", 1, google(0.04)),
-            "spot": size_class("spot", 2, amazon("west", "m5.xlarge", 0.06), amazon("east", "m5.xlarge", 0.07)),
-        },
-        "head_node_type": "head",
-        "initialization_commands": [],
-        "setup_commands": [],
-        "head_setup_commands": [],
-        "worker_setup_commands": [],
-        "head_start_ray_commands": [
-            "ray stop",
-            "AUTOSCALER_UPDATE_INTERVAL_S=1 ray start --head --port=6379 --include-dashboard=false"
-            f" --autoscaling-config=~/ray_bootstrap_config.yaml {START}",
-        ],
-        "worker_start_ray_commands": ["ray stop", f"ray start --address=$RAY_HEAD_IP:6379 {START}"],
-        "file_mounts": {},
-        "cluster_synced_files": [],
-        "file_mounts_sync_continuously": False,
-        "rsync_exclude": [],
-        "rsync_filter": [],
-        "docker": {},
-    }
-
-
-def size_class(name: str, most: int, *candidates: dict[str, Any]) -> dict[str, Any]:
-    resources = {"CPU": 0} if name == "head" else {"CPU": 1, name: 1}
-    node = {"candidates": list(candidates)}
-    return {"resources": resources, "min_workers": 0, "max_workers": most, "node_config": node}
-
-
-def own(usd: float) -> dict[str, Any]:
-    return {"name": "quay", "backend": "quay", "market": "owned", "usd_per_hour": usd, "node_config": {}}
-
-
-def amazon(backend: str, machine: str, usd: float) -> dict[str, Any]:
-    node = {"InstanceType": machine, "InstanceMarketOptions": {"MarketType": "spot"}}
-    return candidate(f"{backend}-{machine.replace('.', '-')}", backend, usd, node)
-
-
-def google(usd: float) -> dict[str, Any]:
-    disks = [{"boot": True, "autoDelete": True, "initializeParams": {"diskSizeGb": 50, "sourceImage": "debian-12"}}]
-    node = {"machineType": "n2-standard-2", "disks": disks, "scheduling": {"provisioningModel": "SPOT"}}
-    return candidate("google-n2-standard-2", "google", usd, node)
-
-
-def candidate(name: str, backend: str, usd: float, node: dict[str, Any]) -> dict[str, Any]:
-    prices = {"usd_per_hour": usd, "on_demand_usd_per_hour": 3 * usd}
-    return {"name": name, "backend": backend, "market": "spot", **prices, "node_config": node}
+    with start_harbour(network, hosts) as harbour:
+        yield harbour
 
 
 def test_one_job_runs_on_own_hosts_and_in_three_places_of_two_clouds(harbour: Harbour) -> None:
-    """With the cheapest place sold out, which costs less than half a second."""
-    harbour.ec2.weather.sold_out.add("us-west-2 m5.xlarge spot")
+    """With the two cheapest places for one of them sold out, which cost less than half a second."""
+    harbour.gce.weather.sold_out.add("us-central1-a g2-standard-4 spot")
+    harbour.ec2.weather.sold_out.add("us-east-1 g6.xlarge spot")
     harbour.ec2.announce()
     harbour.cluster.up()
     assert harbour.machines() == []
-    done_by = harbour.cluster.ask({"own": 1, "west": 1, "google": 1, "spot": 1})
+    done_by = harbour.cluster.ask({"own": 1, "east": 1, "google": 1, "spot": 1})
     assert done_by["own"] == [harbour.hosts.running[OWN].name]
-    for name, place in (("west", "west"), ("google", "google"), ("spot", "east")):
+    for name, place in (("east", "east"), ("google", "google"), ("spot", "west")):
         assert is_in(done_by[name][0], place)
     launch = next(launch for launch in harbour.launches() if launch.node_type == "spot")
-    assert [(attempt.backend, attempt.outcome) for attempt in launch.attempts] == [
-        ("west", "sold_out"),
-        ("east", "launched"),
+    assert [(attempt.place, attempt.outcome) for attempt in launch.attempts] == [
+        ("us-central1-a", "sold_out"),
+        ("us-east-1", "sold_out"),
+        ("us-west-2", "launched"),
     ]
-    harbour.cluster.seconds["failover"] = launch.seconds
+    assert max(attempt.seconds for attempt in launch.attempts[:2]) < 0.5
+    harbour.cluster.seconds["failover past two places"] = round(launch.seconds, 3)
 
 
 def test_workers_that_are_idle_end_in_all_clouds(harbour: Harbour) -> None:
-    wait_until(lambda: not harbour.machines(), "idle machines end", timeout_s=180)
+    waited_s = wait_until(lambda: not harbour.machines(), "idle machines end", timeout_s=120)
+    harbour.cluster.seconds["result to workers gone"] = round(waited_s, 2)
 
 
-def test_no_task_is_lost_when_a_spot_machine_is_taken_while_it_works(harbour: Harbour) -> None:
+def test_no_task_is_lost_when_machines_are_taken_with_and_without_a_warning(harbour: Harbour) -> None:
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(harbour.cluster.ask, {"spot": 8}, hold_s=2.0)
-        wait_until(lambda: harbour.is_working("east"), "a task runs in the east", timeout_s=240)
-        taken = next(machine for machine in harbour.machines() if machine.place == "us-east-1")
-        harbour.ec2.interrupt(taken)
+        asked = pool.submit(harbour.cluster.ask, {"spot": 12}, hold_s=3.0)
+        wait_until(lambda: len(harbour.working("west")) == 2, "tasks run on two machines", timeout_s=120)
+        warned, silent = harbour.working("west")
+        harbour.ec2.interrupt(harbour.machine(silent))
+        take_back_with_warning(harbour, warned)
         done_by = asked.result()["spot"]
-    assert len(done_by) == 8
-    assert set(done_by) - {f"ip-{taken.address.replace('.', '-')}"}
+    assert len(done_by) == 12
+    assert set(done_by) - {warned.name, silent.name}
 
 
-def test_machines_of_a_cloud_that_does_not_answer_are_kept(harbour: Harbour) -> None:
+def take_back_with_warning(harbour: Harbour, host: Host) -> None:
+    """As Amazon does: a notice, and at the time that it names, the end."""
+    machine, end = harbour.machine(host), time.monotonic() + WARNING_S
+    harbour.metadata.warn(host.address, WARNING_S)
+    drained_s = wait_until(lambda: " drained " in log_of(host), "the sentinel drains its node", timeout_s=WARNING_S)
+    harbour.cluster.seconds["notice to drain"] = round(drained_s, 2)
+    wait_until(lambda: "the time is up" in log_of(host), "the sentinel ends its node", timeout_s=WARNING_S)
+    time.sleep(max(0.0, end - time.monotonic()))
+    harbour.ec2.interrupt(machine)
+
+
+def log_of(host: Host) -> str:
+    log = host.path(str(SENTINEL_LOG))
+    return log.read_text() if log.exists() else ""
+
+
+def test_machine_reaches_the_head_through_the_overlay_alone_and_is_kept_while_its_cloud_is_down(
+    harbour: Harbour,
+) -> None:
+    before = len(harbour.launches())
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(harbour.cluster.ask, {"google": 2}, hold_s=15.0)
-        wait_until(lambda: harbour.is_working("google"), "a task runs at Google", timeout_s=240)
-        (before,) = harbour.at("google")
+        asked = pool.submit(harbour.cluster.ask, {"google": 2}, hold_s=OUTAGE_S / 2)
+        wait_until(lambda: harbour.working("google"), "a task runs at Google", timeout_s=120)
         harbour.gce.weather.is_down = True
+        began = time.monotonic()
+        (host,) = harbour.at("google")
+        assert not reaches(host, HEAD, GCS)
+        assert reaches(host, "10.99.0.1", GCS)
         try:
             done_by = asked.result()
+            time.sleep(max(0.0, began + OUTAGE_S - time.monotonic()))
         finally:
             harbour.gce.weather.is_down = False
-    assert done_by == {"google": [before.name] * 2}
+    assert done_by == {"google": [host.name] * 2}
+    assert len(harbour.launches()) == before + 1
+
+
+def reaches(host: Host, address: str, port: int) -> bool:
+    return host.run(f"timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/{port}'").returncode == 0
+
+
+def test_killed_head_process_comes_back_with_its_jobs_and_machines(harbour: Harbour) -> None:
+    """While one job runs on machines of two clouds, and another one waits for a host."""
+    harbour.submit("runs", "python ~/demand.py google=2,east=2 15 200")
+    wait_until(lambda: harbour.working("google") and harbour.working("east"), "both work", timeout_s=120)
+    harbour.submit("waits", "hostname", "--entrypoint-resources", '{"own": 1}')
+    machines, launches = harbour.machines(), len(harbour.launches())
+    killed = harbour.on_head("pgrep -x gcs_server")
+    harbour.on_head(f"kill -9 {killed}")
+    back_s = wait_until(lambda: set(harbour.jobs()) == {"runs", "waits"}, "the jobs are known", timeout_s=60)
+    assert harbour.on_head("pgrep -x gcs_server") != killed
+    harbour.cluster.seconds["killed head to jobs"] = round(back_s, 2)
+    wait_until(lambda: set(harbour.jobs().values()) == {"SUCCEEDED"}, "both jobs are done", timeout_s=180)
+    hosts = answer_in(harbour.on_head(f"ray job logs {DASHBOARD} runs"))["hosts"]
+    assert {*hosts["google"], *hosts["east"]} == {f"ip-{one.address.replace('.', '-')}" for one in machines}
+    assert {launch.node_type for launch in harbour.launches()[launches:]} <= {"own"}
 
 
 def test_machine_whose_launch_got_no_answer_is_ended(harbour: Harbour) -> None:
-    """The west makes it, answers with an error and is silent then, so that the east is asked instead."""
-    wait_until(lambda: not harbour.machines(), "idle machines end", timeout_s=180)
+    """The west makes it, answers with an error and is silent then, so that nothing can be had at first."""
+    wait_until(lambda: not harbour.machines(), "idle machines end", timeout_s=120)
     weather = harbour.ec2.weather
     weather.sold_out.clear()
     weather.lost_launches, weather.silence_s = 1, 8.0
     harbour.ec2.announce()
     done_by = harbour.cluster.ask({"spot": 1})
-    assert is_in(done_by["spot"][0], "east")
-    wait_until(lambda: [each for each in harbour.decisions() if each.action == "sweep"], "a sweep", timeout_s=180)
-    wait_until(lambda: not harbour.machines(), "all machines end", timeout_s=180)
+    assert is_in(done_by["spot"][0], "west")
+    wait_until(lambda: [each for each in harbour.decisions() if each.action == "sweep"], "a sweep", timeout_s=120)
+    wait_until(lambda: not harbour.machines(), "all machines end", timeout_s=120)
 
 
 def test_nothing_is_left(harbour: Harbour) -> None:
     harbour.cluster.down()
+    harbour.cluster.seconds["leaked machines"] = len(harbour.machines())
     assert harbour.machines() == []
     wait_until(lambda: set(harbour.hosts.running) == {LAPTOP, HEAD, OWN}, "rented hosts end", timeout_s=30)
     for address in (HEAD, OWN):

@@ -6,150 +6,167 @@ import json
 import os
 import re
 import secrets
+import shlex
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab.networks import HEAD, PYTHON, ROOT, Host, Networks, is_possible, networks, until
+from tests.lab.journey import wait_until
+from tests.lab.networks import HEAD, WORKERS, make_small, missing, outage, reaches, start_networks
 from tradewind.clusters.overlay import Overlay, head_environment, labels_flag, wait_command, worker_environment
 from tradewind.clusters.overlay.network import MTU
 from tradewind.clusters.ports import GCS, NODE, closed_ports, start_flags
+from tradewind.testing.clouds.hosts import Host, Hosts, start_hosts
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(bool(is_possible()), reason=is_possible() or "possible"),
-]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
+ROOT = Path(__file__).parents[2]
+PYTHON = Path(sys.executable)
+ENVIRONMENT = {
+    "PATH": f"{PYTHON.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "PYTHONPATH": str(ROOT),
+}
 OVERLAY = Overlay(subnet="10.99.0.0/24", endpoint=HEAD)
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "30"))
 """`OUTAGE_S=90` measures what the health checks are set for."""
-WORKERS = ("worker-1", "worker-2")
 HUB = f'Hub(Overlay(subnet="{OVERLAY.subnet}", endpoint="{HEAD}"))'
 IMPORTS = "import sys; from tradewind.clusters.overlay import Hub, Overlay, cloud_init"
 ADMIT = f'{IMPORTS}; print(cloud_init({HUB}.admit(sys.argv[1]), site=sys.argv[1]), end="")'
 DISMISS = f"{IMPORTS}; print({HUB}.dismiss(sys.argv[1]))"
-WORK = str(ROOT / "tests" / "lab" / "overlay_work.py")
+WORK = ROOT / "tests" / "lab" / "overlay_work.py"
 
 
 @pytest.fixture(scope="module")
-def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("overlay")
-
-
-@pytest.fixture(scope="module")
-def joined(logs: Path) -> Iterator[Networks]:
-    """Hosts of which each has its end of the tunnel."""
-    with networks() as there:
-        head = there["head"]
+def joined() -> Iterator[dict[str, Host]]:
+    """Hosts by name, of which each has its end of the tunnel."""
+    if lack := missing():
+        pytest.skip(f"these networks need {lack}")
+    with start_networks() as network, start_hosts(network, visible=[ROOT], environment=ENVIRONMENT) as hosts:
         start = time.monotonic()
-        hub = ("-m", "tradewind.clusters.overlay", "hub", "--subnet", OVERLAY.subnet, "--endpoint", HEAD)
-        head.run(str(PYTHON), *hub)
-        head.supervise("tradewind-tunnel.service", logs / "head")
-        until(lambda: "wg0 is up" in (logs / "head").read_text())
-        for name in WORKERS:
-            there[name].boot(head.run(str(PYTHON), "-c", ADMIT, name), logs / name)
+        head = hosts.boot(HEAD)
+        say(head, f"python -m tradewind.clusters.overlay hub --subnet {OVERLAY.subnet} --endpoint {HEAD}")
+        there = {"head": head, **{name: boot(hosts, head, name) for name in WORKERS}}
+        make_small(WORKERS["worker-2"])
         for name in WORKERS:
             until(partial(answers, there[name], OVERLAY.head_address))
         print(f"three tunnels after {time.monotonic() - start:.1f} s")
         yield there
 
 
+def boot(hosts: Hosts, head: Host, name: str) -> Host:
+    return hosts.boot(WORKERS[name], user_data=admit(head, name))
+
+
+def admit(head: Host, name: str) -> str:
+    return say(head, f"python -c {shlex.quote(ADMIT)} {name}")
+
+
 @pytest.fixture(scope="module")
-def cluster(joined: Networks) -> Networks:
+def cluster(joined: dict[str, Host]) -> dict[str, Host]:
     """Ray on each of them, with a token."""
     token = secrets.token_hex(32)
-    for host in joined.hosts.values():
-        host.write("/tmp/home/.ray/auth_token", token, "0600")
-    start_ray(joined["head"], OVERLAY.head_address, head=True)
+    for host in joined.values():
+        say(host, f"install -D -m 600 /dev/stdin ~/.ray/auth_token <<<{token}")
+    start_ray(joined["head"], "head", OVERLAY.head_address)
     for number, name in enumerate(WORKERS, 2):
-        joined[name].run("bash", "-c", wait_command(OVERLAY, timeout_s=30), timeout_s=40)
-        start_ray(joined[name], f"10.99.0.{number}", head=False)
+        say(joined[name], wait_command(OVERLAY, timeout_s=30))
+        start_ray(joined[name], name, f"10.99.0.{number}")
     return joined
 
 
-def start_ray(host: Host, address: str, *, head: bool) -> None:
+def start_ray(host: Host, name: str, address: str) -> None:
+    head = name == "head"
     environment = head_environment() if head else worker_environment()
     words = " ".join(f"{key}={value}" for key, value in environment.items())
     role = f"--head --dashboard-host={address} --num-cpus=0" if head else f"--address={OVERLAY.head_address}:{GCS}"
-    resources = json.dumps({host.name: 1})
-    flags = (
-        f"{start_flags(head=head)} --node-ip-address={address} --object-store-memory=200000000 --disable-usage-stats"
-    )
+    flags = f"{start_flags(head=head)} --node-ip-address={address} --object-store-memory=200000000"
     own = "" if head else f"--num-cpus=1 {labels_flag()}"
-    host.run("bash", "-c", f"{words} ray start {role} {own} --resources='{resources}' {flags}", timeout_s=180)
+    say(host, f"{words} ray start {role} {own} --resources='{json.dumps({name: 1})}' {flags}", timeout_s=180)
+
+
+def say(host: Host, command: str, *, timeout_s: float = 60) -> str:
+    done = host.run(command, timeout_s=timeout_s)
+    assert done.returncode == 0, f"{host.name}: {command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def until(holds: Callable[[], object]) -> float:
+    return wait_until(holds, "what a test waits for", timeout_s=60)
 
 
 def answers(host: Host, address: str) -> bool:
     """Whether somebody is there: a port on which nothing listens is refused, and of nobody comes no word."""
-    return "refused" in host.run("timeout", "1.5", "bash", "-c", f"exec 3<>/dev/tcp/{address}/9", check=False)
+    return "refused" in host.run(f"timeout 1.5 bash -c 'exec 3<>/dev/tcp/{address}/9'").stderr
 
 
 def work(head: Host, word: str) -> Any:
-    said = head.run("env", "RAY_AUTH_MODE=token", str(PYTHON), WORK, word, timeout_s=300)
+    said = say(head, f"python {WORK} {word}", timeout_s=300)
     return json.loads(said.strip().splitlines()[-1])
 
 
-def test_networks_reach_each_other_through_the_tunnel_alone(joined: Networks) -> None:
+def test_networks_reach_each_other_through_the_tunnel_alone(joined: dict[str, Host]) -> None:
     worker, other = (joined[name] for name in WORKERS)
     assert not answers(worker, other.address)
     assert answers(worker, OVERLAY.head_address)
     assert answers(worker, "10.99.0.3")
 
 
-def test_waiting_says_what_is_missing(joined: Networks) -> None:
-    wait = ("bash", "/etc/tradewind/overlay/wait.sh")
-    said = joined["worker-1"].run(*wait, OVERLAY.head_address, "1", "1", check=False)
-    assert "nothing listens on its port 1 after 1 s" in said
-    said = joined["worker-1"].run(*wait, "10.99.0.77", "1", "1", check=False)
-    assert "does not answer through wg0" in said
+def test_waiting_says_what_is_missing(joined: dict[str, Host]) -> None:
+    wait = "bash /etc/tradewind/overlay/wait.sh"
+    said = joined["worker-1"].run(f"{wait} {OVERLAY.head_address} 1 1")
+    assert "nothing listens on its port 1 after 1 s" in said.stderr
+    said = joined["worker-1"].run(f"{wait} 10.99.0.77 1 1")
+    assert "does not answer through wg0" in said.stderr
 
 
-def test_tunnel_is_of_the_size_that_passes_everywhere(joined: Networks) -> None:
-    assert f"mtu {MTU} " in joined["worker-1"].run("ip", "link", "show", "wg0")
+def test_tunnel_is_of_the_size_that_passes_everywhere(joined: dict[str, Host]) -> None:
+    assert f"mtu {MTU} " in say(joined["worker-1"], "ip link show wg0")
 
 
-def test_tasks_actors_and_collectives_work_across(cluster: Networks) -> None:
+def test_tasks_actors_and_collectives_work_across(cluster: dict[str, Host]) -> None:
     found = work(cluster["head"], "meet")
-    assert found["hosts"] == list(WORKERS)
+    assert found["hosts"] == [cluster[name].name for name in WORKERS]
     assert found["counts"] == [1, 2, 1, 2]
     assert found["sums"] == [[3.0, 3.0]] * 2
 
 
-def test_group_stays_inside_one_site(cluster: Networks) -> None:
+def test_group_stays_inside_one_site(cluster: dict[str, Host]) -> None:
     found = work(cluster["head"], "place")
     assert found["sites"] == list(WORKERS)
     assert len(set(found["group"])) == 1
     assert not found["met"]
 
 
-def test_large_transfers_pass_where_packets_are_small_and_nobody_says_so(cluster: Networks) -> None:
+def test_large_transfers_pass_where_packets_are_small_and_nobody_says_so(cluster: dict[str, Host]) -> None:
     took = work(cluster["head"], "carry")
     assert took.keys() == set(WORKERS)
     print({name: f"{20 / seconds:.0f} MB/s" for name, seconds in took.items()})
 
 
-def test_rays_ports_are_closed_to_everybody_outside(cluster: Networks) -> None:
+def test_rays_ports_are_closed_to_everybody_outside(cluster: dict[str, Host]) -> None:
     ports = [int(port) for port in closed_ports() if port.isdigit()]
     assert {GCS, *NODE.values()} <= listening(cluster["head"])
-    assert [port for port in ports if cluster.reaches("internet", HEAD, port)] == []
-    assert [port for port in NODE.values() if cluster.reaches("gate-1", cluster["worker-1"].address, port)] == []
+    assert [port for port in ports if reaches(HEAD, port)] == []
+    assert [port for port in NODE.values() if reaches(WORKERS["worker-1"], port)] == []
 
 
 @pytest.mark.parametrize("name", ["head", "worker-1"])
-def test_every_port_that_ray_listens_on_is_closed(cluster: Networks, name: str) -> None:
+def test_every_port_that_ray_listens_on_is_closed(cluster: dict[str, Host], name: str) -> None:
     assert {port for port in listening(cluster[name]) if not is_closed(port)} == set()
 
 
 def listening(host: Host) -> set[int]:
     """TCP ports that are not of the loopback alone."""
     found = set()
-    for line in host.run("ss", "--listening", "--tcp", "--numeric", "--no-header").splitlines():
+    for line in say(host, "ss --listening --tcp --numeric --no-header").splitlines():
         address, _, port = line.split()[3].rpartition(":")
         if not re.match(r"127\.|\[::1\]", address):
             found.add(int(port))
@@ -161,38 +178,38 @@ def is_closed(port: int) -> bool:
     return any(int(first) <= port <= int(last or first) for first, last in ranges)
 
 
-def test_outage_is_survived(cluster: Networks) -> None:
-    command = cluster["head"].inside("env", "RAY_AUTH_MODE=token", str(PYTHON), WORK, "outlast")
+def test_outage_is_survived(cluster: dict[str, Host]) -> None:
+    command = cluster["head"].inside("bash", "--login", "-c", f"python {WORK} outlast")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
-        with cluster.outage():
+        with outage():
             time.sleep(OUTAGE_S)
         process.stdin.write("over\n")
         process.stdin.close()
         found = json.loads(process.stdout.read().strip().splitlines()[-1])
-    assert (found["count"], found["host"]) == (1, "worker-1")
+    assert (found["count"], found["host"]) == (1, cluster["worker-1"].name)
     assert found["alive"] == ["10.99.0.1", "10.99.0.2", "10.99.0.3"]
     print(f"the actor answered {found['answered_s']:.1f} s after an outage of {OUTAGE_S:g} s")
 
 
-def test_tunnel_that_dies_is_brought_up_again(cluster: Networks) -> None:
+def test_tunnel_that_dies_is_brought_up_again(cluster: dict[str, Host]) -> None:
     worker = cluster["worker-2"]
-    worker.run("ip", "link", "delete", "wg0")
+    say(worker, "ip link delete wg0")
     took_s = until(lambda: answers(worker, OVERLAY.head_address))
     print(f"the tunnel was up again after {took_s:.1f} s")
 
 
-def test_hub_that_starts_again_knows_its_peers(cluster: Networks) -> None:
-    cluster["head"].run("ip", "link", "delete", "wg0")
+def test_hub_that_starts_again_knows_its_peers(cluster: dict[str, Host]) -> None:
+    say(cluster["head"], "ip link delete wg0")
     took_s = until(lambda: answers(cluster["worker-1"], OVERLAY.head_address))
     print(f"the hub was reached again after {took_s:.1f} s")
 
 
-def test_dismissed_node_is_heard_no_more_and_the_others_are(cluster: Networks) -> None:
+def test_dismissed_node_is_heard_no_more_and_the_others_are(cluster: dict[str, Host]) -> None:
     head = cluster["head"]
-    assert head.run(str(PYTHON), "-c", DISMISS, "worker-2") == "True\n"
+    assert say(head, f"python -c {shlex.quote(DISMISS)} worker-2") == "True\n"
     assert not answers(cluster["worker-2"], OVERLAY.head_address)
     assert answers(cluster["worker-1"], OVERLAY.head_address)
-    assert "10.99.0.4/24" in head.run(str(PYTHON), "-c", ADMIT, "worker-2"), "an address comes back as late as can be"
+    assert "10.99.0.4/24" in admit(head, "worker-2"), "an address comes back as late as can be"

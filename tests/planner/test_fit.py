@@ -75,7 +75,7 @@ def measured(shape: ModelShape, sequences: int, tokens: int, recompute: Recomput
     with live:
         model = Decoder(shape)
         if recompute == "full":
-            for layer in model.model.layers:
+            for layer in model.model.layers.values():
                 _recompute(layer)
         optimizer = torch.optim.AdamW(model.parameters())
         for _ in range(2):

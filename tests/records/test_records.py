@@ -40,9 +40,13 @@ from tradewind.records import (
     Reservation,
     RollbackRecord,
     RunEnd,
+    RunResumed,
     RunStart,
+    RunWorker,
+    RunWorkers,
     Shard,
     Split,
+    StopRequest,
     StoredFile,
     Sweep,
     TagMove,
@@ -124,6 +128,19 @@ EXAMPLES: tuple[tuple[Record, str], ...] = (
     ),
     (RollbackRecord(run="r1", step=7, to_step=4, loss=9.5, reason="it jumped"), "rollback:r1/7"),
     (RunEnd(run="r1", status="finished", effort=EFFORT), "run end:r1"),
+    (
+        RunWorkers(
+            run="r1",
+            created_at=datetime(2026, 4, 5, 6, 7, 8, 9, tzinfo=UTC),
+            workers=(RunWorker(rank=0, host="quay", address="10.0.0.1", node="ab", pid=7, chips=("0",)),),
+        ),
+        "run workers:r1/20260405-060708-000009",
+    ),
+    (
+        RunResumed(run="r1", created_at=datetime(2026, 4, 5, 6, 7, 8, 9, tzinfo=UTC), process=PROCESS),
+        "run resumed:r1/20260405-060708-000009",
+    ),
+    (StopRequest(run="r1", host="quay"), "stop request:r1"),
     (
         EndpointState(
             name="chat", change=4, writer="w", status="up", url="http://127.0.0.1:8000", model="pilot@1",

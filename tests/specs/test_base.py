@@ -70,7 +70,10 @@ def test_units_are_read_in_a_spec(write: Write) -> None:
             TRAIN + "model:\n  layers: 2\n  hiden: 64\n",
             "wish.yaml:6: unknown key 'hiden' in model (did you mean 'hidden'?)",
         ),
-        (TRAIN + "optimizer: {xyz: 1}\n", "wish.yaml:4: unknown key 'xyz' in optimizer (known: kind, learning_rate, schedule,"),
+        (
+            TRAIN + "optimizer: {xyz: 1}\n",
+            "wish.yaml:4: unknown key 'xyz' in optimizer (known: kind, learning_rate, schedule,",
+        ),
         ("kind: train\nname: pilot\n", "wish.yaml:1: dataset is missing"),
         ("kind: dataset\nname: a\ntext:\n  max_bytes: 1kB\n", "wish.yaml:3: text.files is missing"),
         (

@@ -8,6 +8,7 @@ from tradewind.errors import SpecError
 from tradewind.specs import DatasetSpec
 
 TEXT = {"files": ["*.txt"]}
+CHAT = {"files": ["*.jsonl"], "context": 1024}
 
 
 def dataset(**values: Any) -> DatasetSpec:
@@ -62,11 +63,13 @@ TABLE = {"splits": {"train": ["*.parquet"]}}
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
-        ({}, "give `text` or `table`"),
-        ({"text": TEXT, "table": TABLE}, "give `text` or `table`, not both"),
-        ({"table": TABLE, "tokenizer": {"from": "a"}}, "tokenizer goes with `text`, not with `table`"),
+        ({}, "give `text`, `table` or `chat`"),
+        ({"text": TEXT, "table": TABLE}, "give `text`, `table` or `chat`, not text and table"),
+        ({"table": TABLE, "chat": CHAT}, "give `text`, `table` or `chat`, not table and chat"),
+        ({"table": TABLE, "tokenizer": {"from": "a"}}, "tokenizer goes with `text` and `chat`, not with `table`"),
         ({"table": TABLE, "shard_bytes": 8192}, "shard_bytes goes with `text`"),
         ({"text": TEXT, "shard_bytes": 8193}, "shard_bytes must be a multiple of 4"),
+        ({"chat": CHAT, "shard_bytes": 4096}, "shard_bytes must hold a row of 1024 tokens and one more"),
     ],
 )
 def test_text_or_table_is_needed_with_what_goes_with_it(values: dict[str, Any], complaint: str) -> None:

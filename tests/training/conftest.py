@@ -34,7 +34,7 @@ class Ranks:
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
     spawn = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
-        processes = [stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn)) for _ in range(2)]
+        processes = [stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn)) for _ in range(4)]
         yield Ranks(processes, tmp_path_factory.mktemp("ranks"))
 
 

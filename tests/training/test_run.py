@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from tradewind.clusters import this_process
-from tradewind.errors import NotFoundError, RunError
+from tradewind.errors import NotFoundError, RunError, SpecError
 from tradewind.ledger import Ledger, effort
 from tradewind.records import CheckpointRecord, Machine, ProcessName, RunStart, StepMetrics
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store, open_store
 from tradewind.training import Run, find, names
+from tradewind.training.control import is_asked_to_stop
 from tradewind.training.metrics import MetricsWriter
-from tradewind.training.run import RunFiles
+from tradewind.training.run import STOP, RunFiles, take_up
 
 MACHINE = Machine(host="quay", processor="Xeon", num_cpus=2, memory_bytes=8_000_000_000, usd_per_hour=3.6)
 NAME = "pilot-20250304-120000"
@@ -64,7 +65,7 @@ def write(run: Run, *rows: StepMetrics) -> None:
             writer.write(row)
 
 
-def add_checkpoint(run: Run, number: int, *, heldout_loss: float) -> None:
+def add_checkpoint(run: Run, number: int, *, heldout_loss: float | None) -> None:
     record = CheckpointRecord(
         run=run.name, step=number, tokens=1, seconds=1, cpu_seconds=1, loss=1, heldout_loss=heldout_loss, files=()
     )
@@ -202,3 +203,68 @@ def test_unknown_run_is_answered_with_the_nearest(store: Store) -> None:
     with pytest.raises(NotFoundError, match=rf"did you mean '{NAME}'\?"):
         find(store, f"{NAME[:-1]}1")
     assert RunFiles(store, NAME).end() is None
+
+
+def test_request_to_stop_is_kept_where_the_workers_look(store: Store) -> None:
+    run = begin(store)
+    assert not is_asked_to_stop(run.files)
+    run.stop()
+    assert is_asked_to_stop(run.files)
+
+
+def test_run_that_does_not_run_cannot_be_stopped(store: Store) -> None:
+    with pytest.raises(SpecError, match="does not run: it is stopped"):
+        begin(store, process=GONE).stop()
+
+
+class TestTakenUp:
+    def test_run_that_was_stopped_runs_again_and_keeps_its_first_end(self, store: Store) -> None:
+        run = begin(store, process=GONE)
+        run.finish("stopped", message="stopped on request")
+        store.put(run.files.key(STOP), b"{}")
+        take_up(run, anyway=False)
+        assert (run.status, run.end, run.driver) == ("running", None, this_process())
+        assert [end.message for end in run.files.earlier_ends()] == ["stopped on request"]
+        assert not is_asked_to_stop(run.files)
+
+    def test_finished_run_is_refused(self, store: Store) -> None:
+        run = begin(store)
+        run.finish("finished")
+        with pytest.raises(SpecError, match="is finished"):
+            take_up(run, anyway=True)
+
+    def test_run_that_runs_is_refused_unless_its_machine_is_known_to_be_gone(self, store: Store) -> None:
+        run = begin(store, process=ProcessName(host="elsewhere", pid=1, started=1.0))
+        with pytest.raises(SpecError, match="runs, driven from elsewhere"):
+            take_up(run, anyway=False)
+        take_up(run, anyway=True)
+        assert run.driver == this_process()
+
+    def test_each_part_of_the_run_is_paid_for_once(self, store: Store) -> None:
+        run = begin(store)
+        write(run, *(step(number) for number in range(1, 11)))
+        run.finish("stopped")
+        take_up(run, anyway=False)
+        write(run, *(step(number, attempt="b") for number in range(11, 31)))
+        run.finish("finished")
+        rows = [row for row in Ledger(store).rows() if row.activity == "training"]
+        assert [row.tokens_in for row in rows] == [1000, 2000]
+        assert run.end is not None
+        assert run.end.tokens == 3000
+        assert sum(row.used_s for row in rows) <= run.end.used_s + 1e-6
+        assert run.end.effort is not None
+        assert sum(row.seconds for row in rows) == pytest.approx(run.end.effort.seconds)
+
+
+def test_best_checkpoint_is_one_that_was_evaluated(store: Store) -> None:
+    run = begin(store)
+    add_checkpoint(run, 10, heldout_loss=2.0)
+    add_checkpoint(run, 20, heldout_loss=None)
+    assert run.best.step == 10
+
+
+def test_best_of_checkpoints_that_were_not_evaluated_is_the_newest(store: Store) -> None:
+    run = begin(store)
+    add_checkpoint(run, 10, heldout_loss=None)
+    add_checkpoint(run, 20, heldout_loss=None)
+    assert run.best.step == 20

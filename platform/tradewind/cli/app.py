@@ -15,11 +15,13 @@ import tradewind
 from tradewind.cli import (
     budgets,
     catalog,
+    chaos,
     cluster,
     cluster_status,
     datasets,
     demo,
     endpoints,
+    kill,
     ledger,
     migrate,
     models,
@@ -69,6 +71,8 @@ app.add_typer(catalog.app, name="catalog")
 cluster.app.command("status")(cluster_status.status)
 cluster.app.command("sweep")(cluster_status.sweep)
 app.add_typer(cluster.app, name="cluster")
+chaos.app.command("kill")(kill.kill)
+app.add_typer(chaos.app, name="chaos")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")

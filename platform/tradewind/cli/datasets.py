@@ -15,7 +15,7 @@ from tradewind.units import format_bytes, format_count
 if TYPE_CHECKING:
     from tradewind.datasets.difference import Change
     from tradewind.datasets.versions import Entry
-    from tradewind.records import Split
+    from tradewind.records import ChatSplit, DatasetVersion, Split
 
 LONGEST_GRACE_DAYS = 36_500
 
@@ -36,7 +36,7 @@ def add(
     workspace: Where = None,
     json: Json = False,
 ) -> None:
-    """Read text and train a tokenizer, or read a table, and write the next version of a dataset."""
+    """Read text or conversations and train a tokenizer, or read a table, and write the next version of a dataset."""
     from tradewind.specs import DatasetSpec
     from tradewind.workspace import Workspace
 
@@ -46,9 +46,11 @@ def add(
         as_json(record)
     else:
         again = f", {record.duplicates} more were duplicates" if record.duplicates else ""
-        text = f"{format_count(record.tokens)} tokens from {record.documents} documents"
+        text = f"{format_count(record.tokens)} tokens from {record.documents} {_documents(record)}"
         made = f"{format_count(record.rows)} rows" if record.format == "table" else text
         typer.echo(f"{record.name}@{record.version}: {made}{again}")
+        if record.chat:
+            typer.echo(f"in rows of {record.chat.context} tokens: {_chat(record.chat.total, record.chat.context)}")
 
 
 @app.command("list")
@@ -91,9 +93,11 @@ def show(dataset: Reference, workspace: Where = None, json: Json = False) -> Non
         as_json({**record.model_dump(mode="json"), "tags": tags, "totals": counts})
         return
     splits = {
-        f"split {name}": f"{_amount(split)}, {format_bytes(sizes[name])}, shards: {len(tables[name])}"
+        f"split {name}": f"{_amount(record, split)}, {format_bytes(sizes[name])}, shards: {len(tables[name])}"
         for name, split in record.splits.items()
     }
+    chat = record.chat
+    rows = {f"rows of {name}": _chat(split, chat.context) for name, split in chat.splits.items()} if chat else {}
     file = record.tokenizer
     facts(
         found.reference,
@@ -103,6 +107,8 @@ def show(dataset: Reference, workspace: Where = None, json: Json = False) -> Non
             **({"from": ", ".join(record.parents)} if record.parents else {}),
             **({"text": format_bytes(record.text_bytes)} if record.text_bytes else {}),
             **splits,
+            **({"row": f"{chat.context} tokens, learned: {chat.train_on}"} if chat else {}),
+            **rows,
             **({"token type": record.dtype} if record.dtype else {}),
             **({"tokenizer": f"{file.vocabulary} tokens, sha256 {file.sha256[:12]}…"} if file else {}),
             **{f"column {name}": kind for name, kind in record.columns.items()},
@@ -267,10 +273,23 @@ def _cells(entry: Entry) -> tuple[object, ...]:
     return (f"{one.created_at:%Y-%m-%d %H:%M}", holds, one.documents or None, vocabulary, state)
 
 
-def _amount(split: Split) -> str:
+def _amount(record: DatasetVersion, split: Split) -> str:
     if split.rows:
         return f"{format_count(split.rows)} rows"
-    return f"{format_count(split.tokens)} tokens of {split.documents} documents"
+    return f"{format_count(split.tokens)} tokens of {split.documents} {_documents(record)}"
+
+
+def _documents(record: DatasetVersion) -> str:
+    return "conversations" if record.chat else "documents"
+
+
+def _chat(split: ChatSplit, context: int) -> str:
+    """What rows of conversations hold."""
+    padding = split.padding / max(1, split.rows * context)
+    cut = [f"{split.cut} conversations cut at the end of a row"] if split.cut else []
+    dropped = [f"{split.dropped} left out"] if split.dropped else []
+    counts = [f"{format_count(split.rows)} rows", f"{format_count(split.trained)} tokens are trained on"]
+    return ", ".join([*counts, f"{padding:.1%} is padding", *cut, *dropped])
 
 
 def _change(change: Change) -> str:

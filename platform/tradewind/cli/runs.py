@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,12 @@ from tradewind.planner.choice.words import range_words
 from tradewind.units import format_count, format_seconds, format_usd
 
 if TYPE_CHECKING:
-    from tradewind.records import Effort
+    from collections.abc import Sequence
+
+    from tradewind.records import CheckpointRecord, Effort, RunWorker
     from tradewind.training import Run
 
-app = typer.Typer(no_args_is_help=True, help="Training runs: list, show, verify, report.")
+app = typer.Typer(no_args_is_help=True, help="Training runs: list, show, logs, stop, resume, verify, report.")
 Name = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or `last`.")]
 
 
@@ -57,6 +60,57 @@ def show(run: Name, workspace: Where = None, json: Json = False) -> None:
     from tradewind.workspace import Workspace
 
     _show(Workspace(workspace).runs.get(run), json=json)
+
+
+@app.command()
+def logs(
+    run: Name,
+    rank: Annotated[int | None, typer.Option("--rank", min=0, help="Only of this worker.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="So many of the last lines.")] = 200,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    workspace: Where = None,
+) -> None:
+    """What the workers of a run and its driver have said, also when they are gone."""
+    from tradewind.training.logs import LogReader
+    from tradewind.workspace import Workspace
+
+    found = Workspace(workspace).runs.get(run)
+    reader = LogReader(found.files)
+    wanted = [line for line in reader.new() if rank is None or line.who == f"rank {rank}"]
+    for line in wanted[-lines:]:
+        typer.echo(str(line))
+    while follow and found.status == "running":
+        time.sleep(1.0)
+        for line in reader.new():
+            if rank is None or line.who == f"rank {rank}":
+                typer.echo(str(line))
+
+
+@app.command()
+def stop(run: Name, workspace: Where = None) -> None:
+    """Let a run write a last checkpoint and end; `tw runs resume` goes on with it."""
+    from tradewind.workspace import Workspace
+
+    found = Workspace(workspace).runs.get(run)
+    found.stop()
+    typer.echo(f"{found.name} stops behind its next checkpoint")
+
+
+@app.command()
+def resume(
+    run: Name,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Though it seems to run: its driver's machine is known to be gone.")
+    ] = False,
+    workspace: Where = None,
+    json: Json = False,
+) -> None:
+    """Go on with a run from its last checkpoint, as it was begun, and follow it to its end."""
+    from tradewind.workspace import Workspace
+
+    with Workspace(workspace) as place:
+        found = place.resume(place.runs.get(run), anyway=anyway).wait()
+        _show(found, json=json)
 
 
 @app.command()
@@ -113,6 +167,7 @@ def _show(run: Run, *, json: bool) -> None:
                 **summary.model_dump(mode="json"),
                 "end": end.model_dump(mode="json") if end else None,
                 "prediction": said.model_dump(mode="json") if (said := run.record.prediction) else None,
+                "workers": [one.model_dump(mode="json") for one in _workers(run)],
                 "checkpoints": [{"step": one.step, "heldout_loss": one.heldout_loss} for one in checkpoints],
             }
         )
@@ -128,11 +183,35 @@ def _show(run: Run, *, json: bool) -> None:
             **({"bigram baseline": end.bigram_loss} if end and end.bigram_loss else {}),
             **({"tokens/s": format_count(end.tokens_per_s)} if end else {}),
             "waiting for data": _waited(run),
+            "workers": _where(run),
             **(_taken(end.effort) if end and end.effort else {}),
             **_foreseen(run),
-            "checkpoints": ", ".join(f"step {one.step} ({one.heldout_loss:.3f})" for one in checkpoints) or "none",
+            "checkpoints": ", ".join(_named(one) for one in checkpoints) or "none",
         },
     )
+
+
+def _named(checkpoint: CheckpointRecord) -> str:
+    loss = checkpoint.heldout_loss
+    return f"step {checkpoint.step}" + (f" ({loss:.3f})" if loss is not None else "")
+
+
+def _workers(run: Run) -> Sequence[RunWorker]:
+    """The group that works, or did last."""
+    group = run.files.workers()
+    return group.workers if group else ()
+
+
+def _where(run: Run) -> str | None:
+    """`0, 1 on quay (processes 71, 72)`, a line for each machine."""
+    hosts: dict[str, list[RunWorker]] = {}
+    for worker in _workers(run):
+        hosts.setdefault(worker.host, []).append(worker)
+    lines = (
+        f"{', '.join(str(one.rank) for one in there)} on {host} (processes {', '.join(str(one.pid) for one in there)})"
+        for host, there in hosts.items()
+    )
+    return "\n".join(lines) or None
 
 
 def _waited(run: Run) -> str | None:

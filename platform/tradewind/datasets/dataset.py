@@ -70,6 +70,17 @@ class Dataset:
             raise SpecError(f"{self.reference} is a table, not tokens", hint="read its rows, or tokenize it first")
         return np.dtype(self.record.dtype).newbyteorder("<")
 
+    def check_rows(self, tokens_per_sequence: int) -> None:
+        """Raises SpecError for conversations that lie in rows of another length. Text has no rows until it is cut."""
+        chat = self.record.chat
+        if chat and chat.context != tokens_per_sequence:
+            raise SpecError(
+                f"{self.reference} holds conversations in rows of {chat.context} tokens, and not of "
+                f"{tokens_per_sequence}",
+                hint=f"set tokens_per_sequence to {chat.context}, or add it again with chat.context of "
+                f"{tokens_per_sequence}",
+            )
+
     @property
     def tokenizer_file(self) -> TokenizerFile:
         """Raises SpecError for a dataset that was not made of text."""

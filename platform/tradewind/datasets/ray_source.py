@@ -32,6 +32,7 @@ def read(dataset: Dataset, split: str, *, columns: Sequence[str] | None, tokens_
             f"{dataset.reference} holds tokens, not rows",
             hint="say how many make a sample: to_ray(split, tokens_per_sequence=1024)",
         )
+    dataset.check_rows(tokens_per_sequence)
     schema = pa.schema({COLUMN: pa.list_(pa.from_numpy_dtype(dataset.dtype), tokens_per_sequence + 1)})
     samples, count = partial(_samples, length=tokens_per_sequence), partial(_num_samples, length=tokens_per_sequence)
     return ray.data.read_datasource(ShardSource(dataset, split, schema, samples, count))

@@ -304,7 +304,7 @@ class Datasets:
     def add(
         self, spec: DatasetSpec, *, on: Where | None = None, connect: Connect = connected, tasks: int | None = None
     ) -> Dataset:
-        """Read the text or the table, make its shards, and last the version that makes them visible.
+        """Read text, conversations or a table, make shards, and last the version that makes them visible.
 
         `on` says where the work is done; without it that depends on its size. A call that is cut short leaves no
         version behind; the same call again goes on where it was.
@@ -333,6 +333,7 @@ class Datasets:
                         "dtype": corpus.dtype,
                         "splits": corpus.splits,
                         "tokenizer": corpus.tokenizer,
+                        "chat": corpus.chat,
                         "text_bytes": corpus.text_bytes,
                         "duplicates": corpus.duplicates,
                         "spec": spec.model_dump(mode="json"),
@@ -441,6 +442,11 @@ def _entry(
 
 def _check_shards(base: DatasetVersion, shards: Iterable[Shard]) -> None:
     """A list of shards keeps their checksums and lengths alone, so their keys must follow from those."""
+    if base.chat:
+        raise SpecError(
+            f"{base.name}@{base.version} holds conversations, and what their rows hold is counted when they are made",
+            hint="add the files to its spec, and make the next version of all of them",
+        )
     prefix, suffix = data_prefix(base.name), SUFFIXES[base.format]
     for shard in shards:
         if shard.key != f"{prefix}/{shard.sha256[:2]}/{shard.sha256}{suffix}":

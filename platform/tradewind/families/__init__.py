@@ -9,6 +9,7 @@ from typing import Any
 from tradewind.errors import SpecError, did_you_mean
 from tradewind.families.family import Experts, Family, Latent, ModelShape
 from tradewind.families.known import known_models, published
+from tradewind.families.rope import RopeScaling
 from tradewind.families.sizes import (
     Flops,
     active_parameters,
@@ -84,6 +85,7 @@ __all__ = [
     "Flops",
     "Latent",
     "ModelShape",
+    "RopeScaling",
     "active_parameters",
     "cache_bytes_per_token",
     "embedding_parameters",

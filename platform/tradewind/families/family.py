@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from tradewind.families.rope import RopeScaling
 from tradewind.specs import ModelSpec
 
 
@@ -36,6 +37,16 @@ class Experts:
     """Width of one expert."""
     dense_layers: int
     """First layers that keep a feed-forward of the shape's `ffn`."""
+    scoring: Literal["softmax", "sigmoid"] = "softmax"
+    """How the router turns logits into scores; with sigmoid, a bias that balancing sets decides with the score who is
+    chosen, as in DeepSeek-V3."""
+    normalized: bool = True
+    """The scores of the chosen experts are divided by their sum."""
+    scale: float = 1.0
+    """What the routed experts' weights are multiplied by."""
+    groups: int = 1
+    """Groups of experts, of which a token visits only `chosen_groups` (DeepSeek-V2, section 2.2.2)."""
+    chosen_groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ class ModelShape:
     context: int
     tied: bool
     rope_theta: float = 10000.0
+    rope_scaling: RopeScaling | None = None
     norm_eps: float = 1e-5
     qk_norm: bool = False
     """RMSNorm on each head of queries and keys, as in Qwen3."""

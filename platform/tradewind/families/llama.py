@@ -1,11 +1,12 @@
 """The Llama family (Touvron et al. 2023): RMSNorm, rotary positions, grouped-query attention, SwiGLU, no biases.
 
-Mistral 7B (Jiang et al. 2023) is of the same blocks; windows that slide are not modelled, so its cache is an upper
-bound.
+Mistral 7B (Jiang et al. 2023) is of the same blocks. Where its window slides, the context is the window: up to there,
+it is Llama's arithmetic, and what is beyond is not modelled.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tradewind.families.family import ModelShape
@@ -20,9 +21,14 @@ class Llama:
 
     def hugging_face_config(self, shape: ModelShape) -> dict[str, Any]:
         return config_of_shape(
-            shape, architecture="LlamaForCausalLM", model_type="llama", head_dim=shape.head_dim, mlp_bias=False
+            shape,
+            architecture="LlamaForCausalLM",
+            model_type="llama",
+            head_dim=shape.head_dim,
+            mlp_bias=False,
         )
 
     def from_hugging_face(self, config: dict[str, Any]) -> ModelShape:
         model_type(config, "llama", "mistral")
-        return shape_of_config("llama", config)
+        shape = shape_of_config("llama", config)
+        return replace(shape, context=min(shape.context, config.get("sliding_window") or shape.context))

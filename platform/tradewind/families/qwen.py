@@ -45,11 +45,12 @@ class Qwen:
             moe_intermediate_size=shape.experts.ffn,
             mlp_only_layers=list(range(shape.experts.dense_layers)),
             decoder_sparse_step=1,
-            norm_topk_prob=True,
+            norm_topk_prob=_routing(shape.experts).normalized,
         )
 
     def from_hugging_face(self, config: dict[str, Any]) -> ModelShape:
         kind = model_type(config, "qwen2", "qwen3", "qwen3_moe")
+        need(config, "use_sliding_window", False)
         if kind == "qwen2":
             return shape_of_config("qwen", config, qkv_bias=True)
         experts = _experts(config) if kind == "qwen3_moe" else None
@@ -67,4 +68,14 @@ def _experts(config: dict[str, Any]) -> Experts:
         shared=0,
         ffn=size(config, "moe_intermediate_size"),
         dense_layers=len(dense),
+        normalized=bool(config.get("norm_topk_prob", False)),
     )
+
+
+def _routing(experts: Experts) -> Experts:
+    """The experts, if Qwen's router can route to them. Raises SpecError."""
+    if (experts.scoring, experts.scale, experts.groups, experts.shared) != ("softmax", 1.0, 1, 0):
+        raise SpecError(
+            "Qwen's router has softmax scores, no scale, no groups and no shared experts", hint="see Experts"
+        )
+    return experts

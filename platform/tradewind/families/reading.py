@@ -7,6 +7,7 @@ from typing import Any
 
 from tradewind.errors import SpecError
 from tradewind.families.family import Experts, ModelShape
+from tradewind.families.rope import rope_config, rope_scaling, rope_theta
 from tradewind.specs import ModelSpec
 
 BLOCKS = ("latent", "experts")
@@ -32,8 +33,8 @@ def shape_of_spec(family: str, spec: ModelSpec, *, vocabulary: int, context: int
     )
 
 
-def experts_of_spec(spec: ModelSpec) -> Experts | None:
-    return Experts(**spec.experts.model_dump()) if spec.experts else None
+def experts_of_spec(spec: ModelSpec, **changes: Any) -> Experts | None:
+    return Experts(**spec.experts.model_dump(), **changes) if spec.experts else None
 
 
 def refuse_blocks(family: str, spec: ModelSpec, *known: str) -> None:
@@ -47,6 +48,7 @@ def shape_of_config(family: str, config: Mapping[str, Any], **changes: Any) -> M
     """The sizes in a `config.json` that all families call by the same names. Raises SpecError for missing ones."""
     need(config, "attention_bias", False)
     need(config, "mlp_bias", False)
+    need(config, "hidden_act", "silu")
     heads = size(config, "num_attention_heads")
     sizes = {
         "kv_heads": config.get("num_key_value_heads") or heads,
@@ -62,7 +64,8 @@ def shape_of_config(family: str, config: Mapping[str, Any], **changes: Any) -> M
         ffn=size(config, "intermediate_size"),
         context=size(config, "max_position_embeddings"),
         tied=bool(config.get("tie_word_embeddings", False)),
-        rope_theta=float((config.get("rope_parameters") or config).get("rope_theta", 10000.0)),
+        rope_theta=rope_theta(config),
+        rope_scaling=rope_scaling(config),
         norm_eps=float(config.get("rms_norm_eps", 1e-6)),
         **sizes,
     )
@@ -82,8 +85,7 @@ def config_of_shape(shape: ModelShape, *, architecture: str, model_type: str, **
         "hidden_act": "silu",
         "max_position_embeddings": shape.context,
         "rms_norm_eps": shape.norm_eps,
-        "rope_theta": shape.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": shape.rope_theta},
+        **rope_config(shape.rope_theta, shape.rope_scaling),
         "attention_bias": False,
         "tie_word_embeddings": shape.tied,
         "torch_dtype": "float32",

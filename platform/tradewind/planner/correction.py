@@ -24,6 +24,7 @@ from tradewind.catalog.chip import Chip
 from tradewind.errors import IntegrityError
 from tradewind.families import ModelShape
 from tradewind.families.family import Experts, Latent
+from tradewind.families.rope import RopeScaling
 from tradewind.families.sizes import parameters
 from tradewind.planner.layout import Layout, ServingSetup, TrainingSetup
 from tradewind.planner.node import Node
@@ -173,7 +174,7 @@ def shape_of(values: Mapping[str, Any]) -> ModelShape:
     """A shape from plain data; keys that this program does not know are ignored."""
     known = {field.name for field in dataclasses.fields(ModelShape)}
     given = {key: value for key, value in values.items() if key in known}
-    for key, kind in (("latent", Latent), ("experts", Experts)):
+    for key, kind in (("latent", Latent), ("experts", Experts), ("rope_scaling", RopeScaling)):
         if isinstance(given.get(key), Mapping):
             given[key] = kind(**given[key])
     return ModelShape(**given)

@@ -4,7 +4,7 @@ from tradewind.records.base import Fact, Record, StoredFile, now
 from tradewind.records.budget import BudgetChange, Period, Reservation
 from tradewind.records.cluster import Action, Attempt, Decision, Launch, Outcome
 from tradewind.records.copy import DatasetCopy, EgressChange
-from tradewind.records.dataset import DatasetVersion, Shard, Split, TokenizerFile
+from tradewind.records.dataset import ChatRows, ChatSplit, DatasetVersion, Shard, Split, TokenizerFile
 from tradewind.records.endpoint import EndpointState
 from tradewind.records.machine import Effort, Machine, ProcessName
 from tradewind.records.measurement import Measured, Measurement
@@ -23,6 +23,7 @@ from tradewind.records.run import (
 )
 from tradewind.records.tiers import TierChange, TierMove
 from tradewind.records.usage import Activity, Compaction, Usage
+from tradewind.records.workers import RunResumed, RunWorker, RunWorkers, StopRequest
 
 __all__ = [
     "LOCAL",
@@ -34,6 +35,8 @@ __all__ = [
     "Basis",
     "Boundary",
     "BudgetChange",
+    "ChatRows",
+    "ChatSplit",
     "CheckpointRecord",
     "Compaction",
     "Cost",
@@ -62,12 +65,16 @@ __all__ = [
     "Reservation",
     "RollbackRecord",
     "RunEnd",
+    "RunResumed",
     "RunStart",
     "RunSummary",
+    "RunWorker",
+    "RunWorkers",
     "Shard",
     "Split",
     "Status",
     "StepMetrics",
+    "StopRequest",
     "StoredFile",
     "Sweep",
     "TagMove",

@@ -33,6 +33,38 @@ class TokenizerFile(StoredFile):
     end_of_text: str
 
 
+class ChatSplit(Fact):
+    """What the rows of a split hold. Tokens that are neither `trained` on nor `padding` are only seen."""
+
+    rows: int = 0
+    trained: int = 0
+    padding: int = 0
+    cut: int = 0
+    """Conversations that were longer than a row, and end where it does."""
+    dropped: int = 0
+    """Conversations that were left out: too long, or without a token to learn in what a row holds of them."""
+
+    def __add__(self, other: ChatSplit) -> ChatSplit:
+        return ChatSplit(**{name: count + getattr(other, name) for name, count in self.model_dump().items()})
+
+
+class ChatRows(Fact):
+    """How conversations became rows of `context` tokens.
+
+    `template` is the Jinja text that wrote them, with the words that `special_tokens` gives it.
+    """
+
+    context: int
+    train_on: Literal["assistant", "all"]
+    template: str
+    special_tokens: dict[str, str] = Field(default_factory=dict)
+    splits: dict[str, ChatSplit]
+
+    @property
+    def total(self) -> ChatSplit:
+        return sum(self.splits.values(), ChatSplit())
+
+
 class DatasetVersion(Record):
     """`dtype` and `tokenizer` are those of tokens; `columns` maps the columns of a table to their Arrow types."""
 
@@ -46,6 +78,8 @@ class DatasetVersion(Record):
     splits: dict[str, Split]
     tokenizer: TokenizerFile | None = None
     columns: dict[str, str] = Field(default_factory=dict)
+    chat: ChatRows | None = None
+    """Set where the tokens are those of conversations; then they carry the marks of `datasets.chat`."""
     text_bytes: int = 0
     duplicates: int = 0
     """Documents that were left out because they came before."""

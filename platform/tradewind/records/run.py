@@ -94,9 +94,19 @@ class CheckpointRecord(Record):
     seconds: float
     cpu_seconds: float
     loss: float
-    heldout_loss: float
+    heldout_loss: float | None = None
+    """None where nothing was evaluated."""
     certificate: str = ""
     """What was read until here: 60 bytes in hexadecimal, see `tradewind.datasets.reading.certificate`."""
+    attempt: str = ""
+    """Of the group of workers that wrote it."""
+    world: int = 0
+    """How many ranks wrote it. Any number can read it."""
+    layout: dict[str, int] = Field(default_factory=dict)
+    """Sizes of the mesh's axes when it was written."""
+    precision: str = ""
+    """In which type the optimizer kept the weights."""
+    optimizer: str = ""
     files: tuple[StoredFile, ...]
 
     @property

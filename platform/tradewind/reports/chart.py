@@ -53,7 +53,8 @@ def _in_order(metrics: Sequence[StepMetrics]) -> list[StepMetrics]:
 
 def _heldout(checkpoints: Sequence[CheckpointRecord]) -> list[tuple[int, float]]:
     """Tokens and held-out loss, in order, of the checkpoints that can be drawn."""
-    return sorted((at.tokens, at.heldout_loss) for at in checkpoints if math.isfinite(at.heldout_loss))
+    judged = [(at.tokens, at.heldout_loss) for at in checkpoints if at.heldout_loss is not None]
+    return sorted((tokens, loss) for tokens, loss in judged if math.isfinite(loss))
 
 
 def _draw_axes(axes: Axes, *, most_ticks: int) -> None:

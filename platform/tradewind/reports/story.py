@@ -57,7 +57,8 @@ class Story:
             named = [checkpoint for checkpoint in self.checkpoints if checkpoint.step == self.end.best_step]
             if named:
                 return named[0]
-        return min(self.checkpoints, key=lambda checkpoint: checkpoint.heldout_loss, default=None)
+        judged = [checkpoint for checkpoint in self.checkpoints if checkpoint.heldout_loss is not None]
+        return min(judged, key=lambda one: one.heldout_loss or 0.0, default=next(reversed(self.checkpoints), None))
 
     @property
     def source(self) -> CheckpointRecord | None:

@@ -16,7 +16,7 @@ from tradewind.specs.cluster import (
     ServiceSpec,
     SiteSpec,
 )
-from tradewind.specs.dataset import DatasetSpec, TextSpec, TokenizerSpec
+from tradewind.specs.dataset import ChatSpec, DatasetSpec, TextSpec, TokenizerSpec
 from tradewind.specs.document import Document
 from tradewind.specs.reference import Reference
 from tradewind.specs.serve import ServeSpec, TrafficSpec
@@ -57,6 +57,7 @@ __all__ = [
     "BatchSpec",
     "CandidateSpec",
     "CatalogSpec",
+    "ChatSpec",
     "ChipSpec",
     "ClusterSpec",
     "DatasetSpec",

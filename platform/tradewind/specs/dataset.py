@@ -1,4 +1,4 @@
-"""The wish for a dataset version: which text or table, which tokenizer, how much of it held out."""
+"""The wish for a dataset version: which text, table or conversations, which tokenizer, how much of it held out."""
 
 from __future__ import annotations
 
@@ -29,6 +29,27 @@ class TextSpec(Block):
     )
 
 
+class ChatSpec(Block):
+    """Which conversations are read: rows of JSON lines and Parquet with a list of messages, each of a role.
+
+    Conversations stand side by side in rows of `context` tokens, and none is in two rows.
+    """
+
+    files: tuple[str, ...] = Field(min_length=1, description="glob patterns or store URLs; ** crosses folders")
+    exclude: tuple[str, ...] = Field(default=(), description="patterns of paths to leave out")
+    column: str = Field(default="messages", min_length=1, description="which column is the list of messages")
+    context: int = Field(ge=8, le=2**24, description="tokens of a row, the tokens_per_sequence of training")
+    template: str | None = Field(default=None, min_length=1, description="a Jinja chat template, or where one is")
+    train_on: Literal["assistant", "all"] = Field(default="assistant", description="whose words are learned")
+    too_long: Literal["cut", "drop", "refuse"] = Field(
+        default="cut", description="what becomes of a conversation that is longer than a row"
+    )
+    max_bytes: Bytes | None = Field(default=None, gt=0, description="stop after this much, as JSON")
+    deduplicate: Literal["exact", "none"] = Field(
+        default="exact", description="whether conversations that are equal are kept once or each time"
+    )
+
+
 class TokenizerSpec(Block):
     """A byte-level BPE tokenizer trained on the same text, or one that there is already."""
 
@@ -52,30 +73,34 @@ class TokenizerSpec(Block):
 
 
 class DatasetSpec(Spec):
-    """Text or a table. Tokenizer, held-out share and size of shards are those of text."""
+    """Text, a table or conversations. Tokenizer, held-out share and size of shards are not those of a table."""
 
     kind: ClassVar[str] = "dataset"
 
     name: Name
     text: TextSpec | None = None
     table: TableSpec | None = None
+    chat: ChatSpec | None = None
     tokenizer: TokenizerSpec = TokenizerSpec()
     heldout_fraction: float = Field(default=0.02, gt=0, lt=0.5, description="share of documents never trained on")
     shard_bytes: Bytes = Field(default=16 * 1024**2, ge=4096, description="size of one shard object")
 
     @model_validator(mode="after")
-    def _text_or_table(self) -> Self:
-        if (self.text is None) == (self.table is None):
-            raise ValueError("give `text` or `table`" + (", not both" if self.text else ""))
+    def _one_content(self) -> Self:
+        given = [word for word in ("text", "table", "chat") if getattr(self, word) is not None]
+        if len(given) != 1:
+            raise ValueError("give `text`, `table` or `chat`" + (f", not {' and '.join(given)}" if given else ""))
         if self.table is not None:
             names = ("tokenizer", "heldout_fraction", "shard_bytes")
             extra = [name for name in names if getattr(self, name) != DatasetSpec.model_fields[name].default]
             if extra:
-                raise ValueError(f"{extra[0]} goes with `text`, not with `table`")
+                raise ValueError(f"{extra[0]} goes with `text` and `chat`, not with `table`")
         return self
 
     @model_validator(mode="after")
     def _shard_holds_tokens(self) -> Self:
         if self.shard_bytes % 4:
             raise ValueError("shard_bytes must be a multiple of 4, the largest token size in bytes")
+        if self.chat and self.shard_bytes < 4 * (self.chat.context + 1):
+            raise ValueError(f"shard_bytes must hold a row of {self.chat.context} tokens and one more, 4 bytes each")
         return self

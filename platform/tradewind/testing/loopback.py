@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import struct
 import threading
 from collections.abc import Iterator, Mapping
@@ -71,17 +70,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(
-    handler: type[Handler], *, address: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
-) -> Iterator[str]:
+def serve(handler: type[Handler], *, address: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """The endpoint `http://address:port` on a free port, answered by threads of this process while the block runs."""
     with _Server((address, port), handler) as server:
-        if tls is not None:
-            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
-            yield f"{'http' if tls is None else 'https'}://{address}:{server.server_port}"
+            yield f"http://{address}:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

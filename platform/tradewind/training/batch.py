@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,54 +27,56 @@ class Pass:
     documents: Tensor | None
     """Number of each token's document in its row; None where a token sees the whole row before it."""
 
+    @property
+    def counted(self) -> int:
+        """Targets that a loss is taken of."""
+        return int((self.targets != NOT_COUNTED).sum())
+
+    def __getitem__(self, rows: slice) -> Pass:
+        return Pass(self.tokens[rows], self.targets[rows], None if self.documents is None else self.documents[rows])
+
 
 @dataclass(frozen=True)
 class Passes:
     """How a worker cuts its rows into passes: all workers make the same number, whatever their rows are."""
 
     device: torch.device
-    count: int
+    count: int = 1
+    rows: int | None = None
+    """Rows of each pass where all must have the same; what is missing is filled up with rows that do not count."""
     end_of_text: int | None = None
     """Set where documents are kept apart."""
     conversations: bool = False
-    """Whether tokens say by a bit that they are not trained on."""
+    """Whether tokens say by marks that they are not trained on."""
 
     def of(self, rows: Tokens) -> list[Pass]:
         """The passes of rows [rows, time + 1]. One without rows gets a row of which nothing counts."""
-        whole = self.one(rows)
         bounds = [len(rows) * number // self.count for number in range(self.count + 1)]
-        return [_part(whole, start, stop) for start, stop in itertools.pairwise(bounds)]
+        return [self.one(rows[start:stop], like=rows) for start, stop in itertools.pairwise(bounds)]
 
-    def one(self, rows: Tokens) -> Pass:
-        """All rows in one pass."""
+    def one(self, rows: Tokens, *, like: Tokens | None = None) -> Pass:
+        """All rows in one pass. `like` has rows to take where there is none."""
+        wanted = self.rows or max(1, len(rows))
+        spare = rows if len(rows) else like
+        assert spare is not None
+        filled = np.concatenate([rows, *[spare[:1]] * (wanted - len(rows))]) if len(rows) < wanted else rows
+        made = self._pass(filled)
+        made.targets[len(rows) :] = NOT_COUNTED
+        return made
+
+    def _pass(self, rows: Tokens) -> Pass:
         ids, trained = split(rows) if self.conversations else (rows, None)
         tokens = torch.from_numpy(ids).to(self.device, torch.int64, non_blocking=True)
-        targets = tokens[:, 1:]
+        targets = tokens[:, 1:].clone()  # a view of one row is contiguous, and would share memory with the tokens
         if trained is not None:
-            counted = torch.from_numpy(trained[:, 1:]).to(self.device)
-            targets = targets.masked_fill(~counted, NOT_COUNTED)
+            targets[torch.from_numpy(~trained[:, 1:]).to(self.device)] = NOT_COUNTED
         documents = None
         if self.end_of_text is not None:
-            documents = torch.from_numpy(boundaries(ids[:, :-1], end_of_text=self.end_of_text)).to(self.device)
-        return Pass(tokens[:, :-1], targets, documents)
+            documents = torch.from_numpy(boundaries(rows[:, :-1], end_of_text=self.end_of_text)).to(self.device)
+        return Pass(tokens[:, :-1].contiguous(), targets, documents)
 
 
 def passes_needed(*, sequences: int, readers: int, at_once: int | None) -> int:
     """How many passes a step takes, for the worker with the most rows of a batch."""
     most = -(-sequences // readers)
     return -(-most // (at_once or most))
-
-
-def counted(passes: list[Pass]) -> int:
-    """Targets that a loss is taken of."""
-    return sum(int((one.targets != NOT_COUNTED).sum()) for one in passes)
-
-
-def _part(whole: Pass, start: int, stop: int) -> Pass:
-    if start == stop:
-        return Pass(whole.tokens[:1], torch.full_like(whole.targets[:1], NOT_COUNTED), _rows(whole.documents, 0, 1))
-    return Pass(whole.tokens[start:stop], whole.targets[start:stop], _rows(whole.documents, start, stop))
-
-
-def _rows(documents: Tensor | None, start: int, stop: int) -> Tensor | None:
-    return None if documents is None else documents[start:stop]

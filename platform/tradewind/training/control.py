@@ -1,6 +1,6 @@
-"""What a worker hears from outside while it trains: that its machine will be taken away, or that the run shall stop.
+"""What a worker hears from outside while it trains: that it shall start anew elsewhere, or that the run shall stop.
 
-A thread listens; the loop asks once a step and all ranks agree on the answer, so that they stop at the same step.
+Threads listen; the loop asks once a step and all ranks agree on the answer, so that they stop at the same step.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from tradewind.clusters import notices
-from tradewind.clusters.notices import Notice
 from tradewind.errors import NotFoundError, StorageError
-from tradewind.training.run import RunFiles
+from tradewind.training import recovery
+from tradewind.training.run import STOP, RunFiles
 
-STOP = "stop.json"
 ASK_EVERY_S = 2.0
 
 
@@ -26,12 +25,11 @@ class Control:
         self._asks = asks
         self._ended = threading.Event()
         self._stop = False
-        self._notice: Notice | None = None
         self._subscription: notices.Subscription | None = None
         self._thread = threading.Thread(target=self._ask, name="tradewind-control", daemon=True)
 
     def __enter__(self) -> Self:
-        self._subscription = notices.subscribe(self._hear)
+        self._subscription = notices.subscribe(recovery.heed)
         if self._asks:
             self._thread.start()
         return self
@@ -44,27 +42,20 @@ class Control:
             self._thread.join()
 
     def wishes(self) -> tuple[float, float]:
-        """Whether this rank wants the run to stop, and whether its machine goes: 0 or 1 each."""
-        return float(self._stop), float(self._notice is not None)
-
-    def remaining_s(self) -> float | None:
-        """Until this rank's machine goes; None where it stays."""
-        return self._notice.remaining_s() if self._notice else None
-
-    def _hear(self, notice: Notice) -> None:
-        if notice.is_certain:
-            self._notice = notice
+        """Whether this rank wants the run to stop, and whether it wants to leave: 0 or 1 each."""
+        return float(self._stop), float(recovery.interruption() is not None)
 
     def _ask(self) -> None:
         while not self._ended.wait(ASK_EVERY_S):
-            if self._is_to_stop():
+            if is_asked_to_stop(self._files):
                 self._stop = True
                 return
 
-    def _is_to_stop(self) -> bool:
-        """A store that does not answer says nothing."""
-        try:
-            self._files.store.get(self._files.key(STOP))
-        except (NotFoundError, StorageError):
-            return False
-        return True
+
+def is_asked_to_stop(files: RunFiles) -> bool:
+    """Whether somebody wants the run to end. A store that does not answer says nothing."""
+    try:
+        files.store.get(files.key(STOP))
+    except (NotFoundError, StorageError):
+        return False
+    return True

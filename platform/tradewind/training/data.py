@@ -22,6 +22,18 @@ class TrainingData:
     batches: Batches
     heldout: tuple[Samples, ...]
 
+    @property
+    def conversations(self) -> bool:
+        """Whether tokens say by marks which of them are trained on."""
+        return self.datasets[0].record.chat is not None
+
+    @property
+    def end_of_text(self) -> int:
+        """The token that ends a document."""
+        number = self.datasets[0].tokenizer().token_to_id(self.datasets[0].tokenizer_file.end_of_text)
+        assert number is not None
+        return int(number)
+
 
 def newest_versions(store: Store, spec: TrainSpec) -> dict[str, float]:
     """The datasets that a spec means now, as `name@version`, with their weights. Raises NotFoundError."""

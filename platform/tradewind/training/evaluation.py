@@ -4,35 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import torch
-import torch.distributed as dist
-
 from tradewind.datasets import Samples
-from tradewind.training.batch import Pass, Passes, counted
+from tradewind.training.batch import Pass, Passes
 from tradewind.training.data import TrainingData
 
 
-@torch.no_grad()
-def evaluate(
-    loss_of: Callable[[Pass], float], data: TrainingData, passes: Passes, *, rank: int, world: int
+def heldout_loss(
+    loss_of: Callable[[Pass], float], data: TrainingData, passes: Passes, *, reader: int, readers: int
 ) -> tuple[float, int]:
     """Summed loss in nats of this reader's part, and of how many tokens. All readers call the model equally often."""
     total, count = 0.0, 0
     for samples, some in heldout_batches(data):
-        mine = some[len(some) * rank // world : len(some) * (rank + 1) // world]
-        one = passes.one(samples.read(mine if mine else some[:1]))
-        loss = loss_of(one)
-        if mine:
-            total += loss
-            count += counted([one])
+        mine = some[len(some) * reader // readers : len(some) * (reader + 1) // readers]
+        rows = samples.read(mine if mine else some[:1])
+        one = passes.one(rows if mine else rows[:0], like=rows)
+        total += loss_of(one)
+        count += one.counted
     return total, count
-
-
-def mean_over(group: dist.ProcessGroup | None, total: float, count: int) -> float:
-    """The mean loss of all readers, in nats a token."""
-    summed = torch.tensor([total, count], dtype=torch.float64)
-    dist.all_reduce(summed, group=group)
-    return (summed[0] / summed[1].clamp(min=1)).item()
 
 
 def heldout_batches(data: TrainingData) -> Iterator[tuple[Samples, range]]:

@@ -41,10 +41,10 @@ def _weights(store: Store, record: CheckpointRecord, shape: ModelShape) -> bytes
     from tradewind.training import checkpoint
     from tradewind.training.model import Decoder
 
-    state = Decoder(shape).state_dict()
+    state = checkpoint.TrainingState([Decoder(shape)], []).weights()
     checkpoint.load(store, record, {"model": state}, alone=True)
     if shape.tied:
-        del state["lm_head.weight"]
+        state.pop("lm_head.weight", None)
     return safetensors.torch.save({name: weight.contiguous() for name, weight in state.items()}, {"format": "pt"})
 
 
@@ -55,6 +55,7 @@ def _json(values: dict[str, Any]) -> bytes:
 def model_card(start: RunStart, record: CheckpointRecord, *, name: str) -> str:
     """What a person should know before using the model, as the README.md that stands beside the weights."""
     batch = start.spec["batch"]
+    loss = "not evaluated" if record.heldout_loss is None else f"{record.heldout_loss:.4f} nats a token"
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
@@ -67,7 +68,7 @@ A {start.spec["model"]["family"]} model with {start.parameters:,} parameters, tr
 | --- | --- |
 | run | `{start.run}`, step {record.step} |
 | tokens trained on | {record.tokens:,} |
-| held-out loss | {record.heldout_loss:.4f} nats a token |
+| held-out loss | {loss} |
 | context | {batch["tokens_per_sequence"]} tokens |
 | made with | {", ".join(f"{library} {version}" for library, version in start.versions.items())} |
 

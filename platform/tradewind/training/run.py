@@ -5,26 +5,31 @@ All of it lives below `runs/<run>/` in the workspace, so any program that can re
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
 from tradewind import progress
-from tradewind.clusters import is_gone
-from tradewind.errors import ConflictError, NotFoundError, RunError, StorageError, did_you_mean
+from tradewind.clusters import is_gone, this_process
+from tradewind.errors import ConflictError, NotFoundError, RunError, SpecError, StorageError, did_you_mean
 from tradewind.ledger import Ledger, effort, usage
 from tradewind.planner.measurements import keep
 from tradewind.planner.prediction import taught
 from tradewind.records import (
     CheckpointRecord,
-    Effort,
+    ProcessName,
     RunEnd,
+    RunResumed,
     RunStart,
     RunSummary,
+    RunWorkers,
     Status,
     StepMetrics,
+    StopRequest,
     Usage,
     now,
 )
@@ -33,6 +38,7 @@ from tradewind.storage import Store
 from tradewind.units import format_count
 
 FOLDER = "runs"
+STOP = "stop.json"
 POLL_S = 0.5
 
 
@@ -55,10 +61,25 @@ class RunFiles:
         except NotFoundError:
             return None
 
+    def resumed(self) -> list[RunResumed]:
+        """Each time that the run went on after an end, oldest first."""
+        return [RunResumed.from_json(self.store.get(key), where=key) for key in self._keys("resumed")]
+
+    def earlier_ends(self) -> list[RunEnd]:
+        """Ends after which the run went on, oldest first. Each counts from the beginning of the run."""
+        return [RunEnd.from_json(self.store.get(key), where=key) for key in self._keys("ends")]
+
+    def workers(self) -> RunWorkers | None:
+        """The group of workers that started last; None before the first."""
+        newest = next(reversed(self._keys("workers")), None)
+        return RunWorkers.from_json(self.store.get(newest), where=newest) if newest else None
+
+    def _keys(self, folder: str) -> list[str]:
+        return sorted(item.key for item in self.store.list(self.key(folder)) if item.key.endswith(".json"))
+
     def checkpoints(self) -> list[CheckpointRecord]:
         """Complete checkpoints, oldest first."""
-        keys = sorted(item.key for item in self.store.list(self.key("checkpoints")) if item.key.endswith(".json"))
-        return [CheckpointRecord.from_json(self.store.get(key), where=key) for key in keys]
+        return [CheckpointRecord.from_json(self.store.get(key), where=key) for key in self._keys("checkpoints")]
 
     def metrics(self) -> list[StepMetrics]:
         """Each step once, in order; of steps that were repeated after a lost worker, the last time counts."""
@@ -121,7 +142,23 @@ class Run:
         """`stopped` also when the process that drove it is gone without a word."""
         if end := self.end:
             return end.status
-        return "stopped" if is_gone(self.record.process) else "running"
+        return "stopped" if is_gone(self.driver) else "running"
+
+    @property
+    def driver(self) -> ProcessName:
+        """The process that drives the run, or did last."""
+        resumed = self.files.resumed()
+        return resumed[-1].process if resumed else self.record.process
+
+    def stop(self) -> None:
+        """Ask for a last checkpoint and the end. The workers agree on it within some seconds.
+
+        Raises SpecError for a run that has ended.
+        """
+        if self.status != "running":
+            raise SpecError(f"run {self.name} does not run: it is {self.status}", hint="nothing is to be done")
+        request = StopRequest(run=self.name, host=socket.gethostname(), parents=(f"run:{self.name}",))
+        self.files.store.put(self.files.key(STOP), request.to_json())
 
     @property
     def checkpoints(self) -> list[CheckpointRecord]:
@@ -130,10 +167,10 @@ class Run:
     @property
     def best(self) -> CheckpointRecord:
         """The checkpoint with the lowest held-out loss. Raises NotFoundError when there is none yet."""
-        found = self.checkpoints
+        found = best_of(self.checkpoints)
         if not found:
             raise NotFoundError(f"run {self.name} has no checkpoint", hint="the first comes after checkpoint_every_s")
-        return min(found, key=lambda checkpoint: checkpoint.heldout_loss)
+        return found
 
     def metrics(self) -> list[StepMetrics]:
         return self.files.metrics()
@@ -166,7 +203,7 @@ class Run:
         if self.end is not None:
             return
         assert end.effort is not None
-        Ledger(self.files.store).record([_usage(self.record, end, end.effort)], name=self.name)
+        self._record_usage(end)
         try:
             self.files.store.create(self.files.key("end.json"), end.to_json())
         except ConflictError:
@@ -174,13 +211,26 @@ class Run:
         if status == "finished" and (measurement := taught(self.files.store, self.record, end)):
             keep(self.files.store, measurement)
 
+    def _record_usage(self, end: RunEnd) -> None:
+        """Into the ledger goes what was taken since the run began, or since it was resumed."""
+        earlier = self.files.earlier_ends()
+        name = f"{self.name}-{len(earlier)}" if earlier else self.name
+        row = _usage(self.record, end, earlier[-1] if earlier else None, began_at=self._began_at())
+        Ledger(self.files.store).record([row], name=name)
+
+    def _began_at(self) -> datetime:
+        resumed = self.files.resumed()
+        return resumed[-1].created_at if resumed else self.record.created_at
+
     def _ending(self, status: Status, *, message: str, bigram_loss: float | None) -> RunEnd:
         start, checkpoints, reader = self.record, self.checkpoints, MetricsReader(self.files)
         steps = reader.new()
         last = steps[-1] if steps else None
-        best = min(checkpoints, key=lambda checkpoint: checkpoint.heldout_loss, default=None)
-        seconds = (now() - start.created_at).total_seconds()
-        if is_gone(start.process):  # nobody knows when; it worked at least as long as its steps say
+        best = best_of(checkpoints)
+        earlier = self.files.earlier_ends()
+        seconds = (now() - self._began_at()).total_seconds()
+        seconds += earlier[-1].effort.seconds if earlier and earlier[-1].effort else 0.0
+        if is_gone(self.driver):  # nobody knows when; it worked at least as long as its steps say
             seconds = max(last.seconds if last else 0.0, reader.used_s)
         return RunEnd(
             run=self.name,
@@ -237,10 +287,40 @@ class Run:
         )
 
 
+def best_of(checkpoints: Sequence[CheckpointRecord]) -> CheckpointRecord | None:
+    """The one with the lowest held-out loss; the newest where none was evaluated, as those before a preemption."""
+    judged = [one for one in checkpoints if one.heldout_loss is not None]
+    return min(judged, key=lambda one: one.heldout_loss or 0.0, default=next(reversed(checkpoints), None))
+
+
 def names(store: Store) -> list[str]:
     """The runs of a workspace, oldest first: a name ends with the date and time of its beginning."""
     keys = (item.key.split("/") for item in store.list(FOLDER) if item.key.endswith("/run.json"))
     return sorted((key[1] for key in keys), key=lambda name: (name.split("-")[-2:], name))
+
+
+def take_up(run: Run, *, anyway: bool) -> None:
+    """Let this process drive a run that has ended, or whose driver has gone. What it had written stays.
+
+    Raises SpecError for a run that is finished, and for one that still runs as far as is known; with `anyway` the
+    latter is believed to be gone. Raises ConflictError when somebody else was faster.
+    """
+    status, end, files = run.status, run.end, run.files
+    if status == "finished":
+        raise SpecError(f"run {run.name} is finished", hint="train a new one, with start_from: one of its models")
+    if status == "running" and not anyway:
+        where = run.driver.host
+        raise SpecError(
+            f"run {run.name} runs, driven from {where}",
+            hint=f"tw runs stop {run.name}; or --anyway, when {where} is known to be gone",
+        )
+    number = len(files.resumed()) + 1
+    record = RunResumed(run=run.name, process=this_process(), parents=(f"run:{run.name}",))
+    files.store.create(files.key(f"resumed/{number:04d}.json"), record.to_json())
+    if end:
+        files.store.put(files.key(f"ends/{number:04d}.json"), end.to_json())
+        files.store.delete(files.key("end.json"))
+    files.store.delete(files.key(STOP))
 
 
 def find(store: Store, name: str) -> Run:
@@ -251,20 +331,27 @@ def find(store: Store, name: str) -> Run:
     return Run(store, name)
 
 
-def _usage(start: RunStart, end: RunEnd, taken: Effort) -> Usage:
-    """The run's row of the ledger. A second of the run is one of each device of the machine."""
+def _usage(start: RunStart, end: RunEnd, before: RunEnd | None, *, began_at: datetime) -> Usage:
+    """The row of the ledger for what came after an earlier end. A second of the run is one of each device."""
+    before = before or RunEnd(run=end.run, status="stopped")
+    taken, known = (one.effort or effort(start.machine, seconds=0.0, cpu_seconds=0.0) for one in (end, before))
+    since = effort(
+        start.machine,
+        seconds=max(0.0, taken.seconds - known.seconds),
+        cpu_seconds=max(0.0, taken.cpu_seconds - known.cpu_seconds),
+    )
     devices = start.machine.devices
     return usage(
         "training",
         start.id,
         start.machine,
-        taken,
-        tokens_in=end.tokens,
+        since,
+        tokens_in=max(0, end.tokens - before.tokens),
         team=start.team,
         dataset="+".join(start.datasets or (start.dataset,)),
-        used_s=end.used_s * devices,
-        productive_s=end.productive_s * devices,
-        began_at=start.created_at,
+        used_s=(end.used_s - before.used_s) * devices,
+        productive_s=max(0.0, end.productive_s - before.productive_s) * devices,
+        began_at=began_at,
     )
 
 

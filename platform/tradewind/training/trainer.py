@@ -9,20 +9,20 @@ from __future__ import annotations
 import threading
 import time
 from importlib import metadata
-from typing import Any
 
 from tradewind.clusters import RaySession, is_local, this_machine, this_process
-from tradewind.errors import ConflictError, RunError, SpecError, TradewindError
+from tradewind.errors import ConflictError, SpecError
 from tradewind.families import ModelShape, parameters, shape_of
 from tradewind.ledger import Budgets, this_team
 from tradewind.records import Prediction, RunStart, now
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store
 from tradewind.training.baseline import bigram_loss
+from tradewind.training.control import is_asked_to_stop
 from tradewind.training.data import TrainingData, check_small, newest_versions, open_data
+from tradewind.training.job import Job, layout_of
 from tradewind.training.memory import check_memory
-from tradewind.training.run import Run, RunFiles
-from tradewind.training.worker import Job, train
+from tradewind.training.run import Run, RunFiles, take_up
 
 LIBRARIES = ("ray", "torch", "numpy", "tokenizers", "tradewind")
 
@@ -31,12 +31,12 @@ def prepare(store: Store, spec: TrainSpec) -> tuple[TrainingData, ModelShape]:
     """What a spec means in this workspace, checked.
 
     Raises NotFoundError, IntegrityError, CapacityError, or SpecError for text that is too short for one sequence and
-    for a model that can be planned and not trained here.
+    for axes that do not divide.
     """
     data = open_data(store, spec, newest_versions(store, spec))
     vocabulary = data.datasets[0].tokenizer_file.vocabulary
     shape = shape_of(spec.model, vocabulary=vocabulary, context=spec.batch.tokens_per_sequence)
-    check_blocks(shape)
+    check_layout(store, spec, shape)
     check_vocabulary(spec, shape, vocabulary)
     if is_local():
         check_memory(spec, shape)
@@ -44,19 +44,9 @@ def prepare(store: Store, spec: TrainSpec) -> tuple[TrainingData, ModelShape]:
     return data, shape
 
 
-def check_blocks(shape: ModelShape) -> None:
-    """Raises SpecError for blocks that `Decoder` does not know."""
-    unknown = {
-        "norms on queries and keys": shape.qk_norm,
-        "biases": shape.qkv_bias,
-        "latent attention": shape.latent,
-        "experts": shape.experts,
-    }
-    if has := [name for name, there in unknown.items() if there]:
-        raise SpecError(
-            f"a model of family {shape.family!r} with {' and '.join(has)} can be planned, but not trained here yet",
-            hint="train a model of Llama's blocks: family: llama, or a preset of it",
-        )
+def check_layout(store: Store, spec: TrainSpec, shape: ModelShape) -> None:
+    """Raises SpecError for axes that do not divide the workers, the model or the batch."""
+    layout_of(Job(run="", spec=spec, shape=shape, datasets={}, store=store), spec.workers)
 
 
 def check_vocabulary(spec: TrainSpec, shape: ModelShape, tokens: int) -> None:
@@ -78,10 +68,32 @@ def start(
 ) -> Run:
     """Begin a run and return at once; `Run.wait` follows it. `prediction` is what it is expected to take."""
     run, datasets = _begin(store, spec, data, shape, prediction)
-    job = Job(run=run, spec=spec, shape=shape, datasets=datasets, store=store, team=this_team())
-    thread = threading.Thread(target=_drive, args=(job, session, data), name=run, daemon=True)
+    return _drive_in_thread(
+        Job(run=run, spec=spec, shape=shape, datasets=datasets, store=store, team=this_team()), session, data
+    )
+
+
+def resume(run: Run, session: RaySession, *, anyway: bool = False) -> Run:
+    """Go on with a run from its last checkpoint, with the spec and the versions of data that it began with.
+
+    `anyway` also takes up a run that is thought to go on elsewhere. Raises what `take_up` and `prepare` raise.
+    """
+    store, record = run.files.store, run.record
+    spec = TrainSpec.of(**record.spec)
+    datasets = record.datasets or {record.dataset: 1.0}
+    data = open_data(store, spec, datasets)
+    shape = shape_of(
+        spec.model, vocabulary=data.datasets[0].tokenizer_file.vocabulary, context=spec.batch.tokens_per_sequence
+    )
+    take_up(run, anyway=anyway)
+    job = Job(run=run.name, spec=spec, shape=shape, datasets=datasets, store=store, team=record.team)
+    return _drive_in_thread(job, session, data)
+
+
+def _drive_in_thread(job: Job, session: RaySession, data: TrainingData) -> Run:
+    thread = threading.Thread(target=_drive, args=(job, session, data), name=job.run, daemon=True)
     thread.start()
-    return Run(store, run, thread)
+    return Run(job.store, job.run, thread)
 
 
 def _begin(
@@ -121,61 +133,25 @@ def _begin(
 
 def _drive(job: Job, session: RaySession, data: TrainingData) -> None:
     """Run Ray Train to its end, whatever that is, and write the end down."""
+    from tradewind.training.driving.failure import run_error
+    from tradewind.training.driving.fit import fit
+
+    run = Run(job.store, job.run)
     try:
         baseline = None
         if len(data.datasets) == 1:  # of a mixture, no one dataset's counts are a fair baseline
             baseline = bigram_loss(data.datasets[0], tokens_per_sequence=job.spec.batch.tokens_per_sequence)
-        _fit(job, session)
-        Run(job.store, job.run).finish("finished", bigram_loss=baseline)
+        fit(job, session)
+        if is_asked_to_stop(run.files) and not _is_done(run, job.spec):
+            run.finish("stopped", message="stopped on request", bigram_loss=baseline)
+        else:
+            run.finish("finished", bigram_loss=baseline)
     except Exception as exc:  # noqa: BLE001 - the end of the thread: the failure becomes a record, which `wait` raises
-        Run(job.store, job.run).finish("failed", error=_failure(job.run, exc))
+        run.finish("failed", error=run_error(job.run, exc))
 
 
-def _fit(job: Job, session: RaySession) -> None:
-    import ray.train.torch
-    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
-
-    from tradewind.training.failure import Trainer
-
-    place = str(session.folder / "train") if session.folder else f"{job.store.url}/runs/{job.run}/ray"
-    trainer = Trainer(
-        run_worker,
-        train_loop_config={"job": job},
-        torch_config=ray.train.torch.TorchConfig(backend="gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=job.spec.workers, resources_per_worker={"CPU": session.cpus_per_worker(job.spec.workers)}
-        ),
-        run_config=RunConfig(
-            name=job.run,
-            storage_path=place,
-            failure_config=FailureConfig(max_failures=job.spec.max_failures),
-        ),
-    )
-    trainer.fit()
-
-
-def run_worker(config: dict[str, Any]) -> None:
-    """What Ray Train calls in each worker."""
-    train(config["job"])
-
-
-def _failure(run: str, exc: Exception) -> RunError:
-    """The one error that a person should read, from whatever Ray Train raised."""
-    import ray.train
-
-    from tradewind.training.failure import cause_of
-
-    if not isinstance(exc, ray.train.WorkerGroupError):
-        return RunError(f"run {run} failed: {exc}")
-    causes = {rank: cause_of(error) for rank, error in exc.worker_failures.items()}
-    failures = {rank: _last_line(cause) for rank, cause in causes.items()}
-    known = next((cause for cause in causes.values() if isinstance(cause, TradewindError)), None)
-    text = known.message if known else next(iter(failures.values()), str(exc))
-    return RunError(f"run {run} failed: {text}", hint=known.hint if known else None, failures=failures)
-
-
-def _last_line(cause: BaseException) -> str:
-    if isinstance(cause, TradewindError):
-        return f"{type(cause).__name__}: {cause.message}"
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return lines[-1] if lines else type(cause).__name__
+def _is_done(run: Run, spec: TrainSpec) -> bool:
+    """Whether the steps or the time of the spec were used up, by the last checkpoint."""
+    last = next(reversed(run.checkpoints), None)
+    in_time = spec.max_time_s is not None and last is not None and last.seconds >= spec.max_time_s
+    return last is not None and (last.step >= spec.max_steps or in_time)

@@ -31,6 +31,7 @@ NODE_PORTS = (
     "metrics-export-port", "node-manager-port",
 )  # fmt: skip
 TOKEN = "a" * 64
+ANSWER = "the answer is "
 SLOWEST_S = 240
 """For a start of Ray on a machine that is busy with other tests."""
 _given: set[int] = set()
@@ -90,9 +91,12 @@ class Cluster:
         subprocess.run(command, env=environment, timeout=SLOWEST_S, check=True)
 
     def add_worker(self, resource: str) -> None:
-        """With four of that resource, and one processor."""
+        """With four of that resource, and one processor.
+
+        A raylet gives up when its agent needs more than 15 s to start, as on a busy machine; it is started again.
+        """
         flags = ["--block", "--num-cpus=1", f'--resources={{"{resource}": 4}}', *_node_flags(self.folder / resource)]
-        command = [RAY, "start", f"--address={self.address}", *flags]
+        command = ["sh", "-c", 'until "$@"; do sleep 1; done', "sh", RAY, "start", f"--address={self.address}", *flags]
         environment = {**self.environment, **_instance(resource, "worker")}
         self.workers.append(subprocess.Popen(command, env=environment, start_new_session=True))
 
@@ -128,14 +132,16 @@ class Cluster:
                 process.kill()
 
     def ask(self, program: str) -> Any:
-        """What a program prints last, as JSON. It finds itself connected to Ray."""
-        intro = f'import json, ray\nray.init({self.address!r}, namespace="n", log_to_driver=False)\n'
+        """What a program leaves as `answer`, through JSON. It finds itself connected to Ray, which also prints."""
+        intro = f'import json, time, ray\nray.init({self.address!r}, namespace="n", log_to_driver=False)\n'
+        outro = f"\nprint({ANSWER!r} + json.dumps(answer), flush=True)"
         done = subprocess.run(
-            [sys.executable, "-c", intro + program],
+            [sys.executable, "-c", intro + program + outro],
             env=self.environment, timeout=SLOWEST_S, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        (answer,) = (line for line in done.stdout.splitlines() if line.startswith(ANSWER))
+        return json.loads(answer.removeprefix(ANSWER))
 
     def submit(self, name: str, entrypoint: str, **resources: float) -> None:
         self._post({"submission_id": name, "entrypoint": entrypoint, "entrypoint_resources": resources or None})

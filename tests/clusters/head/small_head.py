@@ -19,8 +19,9 @@ START = """
 echo start "$@" >> {folder}/starts
 [ -e {folder}/broken ] && exit 3
 for name in gcs_server monitor.py log_monitor.py raylet; do
+  [ -e {folder}/no-$name ] && continue
   {folder}/$name -f /dev/null -- &
-  until [ $(readlink /proc/$!/exe) = {folder}/$name ]; do :; done
+  until grep -q /dev/null /proc/$!/cmdline; do :; done  # until then it is not the program that it becomes
 done
 """
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.clusters.head.small_head import small_head, until
@@ -18,6 +21,21 @@ def test_command_fails_when_no_head_comes_up_and_leaves_nothing_running(tmp_path
     with small_head(tmp_path) as head:
         (tmp_path / "broken").touch()
         assert head.start() == 1
+        assert until(lambda: not head.find("raylet"))
+
+
+def test_command_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tradewind.clusters.head", "/nowhere/ray", "start"]
+    done = subprocess.run(command, env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "'/nowhere/ray' cannot be run" in line
+
+
+def test_head_that_nothing_would_scale_does_not_start(tmp_path: Path) -> None:
+    with small_head(tmp_path) as head:
+        (tmp_path / "no-monitor.py").touch()
+        assert head.start("--autoscaling-config=/tide.yaml") == 1
         assert until(lambda: not head.find("raylet"))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import psutil
 import pytest
 
 from tests.clusters.head.small_head import SmallHead, small_head, until
-from tradewind.clusters.head.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, SETTLED_S, Pause
+from tradewind.clusters.head.process import Started
+from tradewind.clusters.head.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, SETTLED_S, Pause, Waiting
 
 
 @pytest.fixture
@@ -53,6 +55,27 @@ def test_what_is_stopped_on_purpose_stays_stopped(name: str, head: SmallHead) ->
     assert (head.find("raylet"), head.find("gcs_server"), head.starts) == (None, None, 1)
 
 
+def test_process_that_cannot_be_started_again_is_tried_until_it_can(head: SmallHead) -> None:
+    assert head.start() == 0
+    old, moved = head.get("gcs_server"), head.folder / "moved"
+    (head.folder / "gcs_server").rename(moved)
+    old.kill()
+    assert until(lambda: "gcs_server cannot be started again" in (head.state / "log").read_text())
+    moved.rename(head.folder / "gcs_server")
+    assert until(lambda: head.find("gcs_server"))
+    assert head.starts == 1
+
+
+def test_process_that_dies_often_delays_no_other() -> None:
+    waiting, often, once = Waiting(), Started("dashboard", ("dashboard",), {}), Started("gcs_server", ("gcs",), {})
+    for _ in range(9):
+        waiting.add(often)
+    waiting.add(once)
+    assert waiting.due() == []
+    assert waiting.until is not None
+    assert waiting.until - time.monotonic() <= FIRST_PAUSE_S
+
+
 def test_pause_grows_while_restarts_follow_each_other() -> None:
     pause = Pause()
     pauses = [pause.next_s() for _ in range(9)]
@@ -64,7 +87,7 @@ def test_pause_grows_while_restarts_follow_each_other() -> None:
 
 def test_all_is_killed_with_the_raylet_while_another_process_waits_for_its_turn(head: SmallHead) -> None:
     assert head.start() == 0
-    for _ in range(4):
+    for _ in range(3):
         old = head.get("gcs_server")
         old.kill()
         assert until(lambda old=old: (new := head.find("gcs_server")) and new != old)

@@ -49,6 +49,28 @@ def test_who_was_not_made_is_not_let_in(harbour: Harbour, hub: Hub) -> None:
     assert hub.peers() == []
 
 
+def test_key_of_a_machine_that_is_sold_out_serves_for_the_next_candidate(
+    harbour: Harbour, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harbour.sell_out("us-west-2 m5.large spot")
+    provider, admitted = cluster(harbour, hub), []
+    admit = hub.admit
+    monkeypatch.setattr(Hub, "admit", lambda _hub, name: admitted.append(name) or admit(name))
+    (node,) = launch(provider, harbour.west(0.1), harbour.east(0.2))
+    (peer,) = hub.peers()
+    assert peer.name == provider.node_tags(node)["tradewind-launch"]
+    assert len(admitted) == 1
+
+
+def test_key_of_a_machine_that_may_have_been_made_serves_for_no_other(harbour: Harbour, hub: Hub) -> None:
+    provider = cluster(harbour, hub)
+    harbour.ec2.weather.lost_launches = 1
+    harbour.ec2.announce()
+    nodes = launch(provider, harbour.west(0.1), harbour.east(0.2))
+    peers = {peer.name: peer.address for peer in hub.peers()}
+    assert peers.keys() == {provider.node_tags(node)["tradewind-launch"] for node in nodes}
+
+
 def test_sweep_shuts_the_door_behind_machines_that_are_gone(harbour: Harbour, hub: Hub) -> None:
     provider = cluster(harbour, hub)
     first, second = launch(provider, harbour.west(0.1), count=2)

@@ -60,6 +60,17 @@ def test_setting_up_again_changes_nothing(hub: Hub) -> None:
     assert (hub.public_key(), hub.peers()) == before
 
 
+def test_ticket_serves_another_node_when_its_own_has_not_come(hub: Hub, wireguard: Path) -> None:
+    hub.admit("a")
+    ticket = hub.admit("b")
+    before = applied(wireguard)
+    assert hub.rename(ticket, "c").configuration() == ticket.configuration()
+    assert [(peer.name, peer.address) for peer in hub.peers()] == [("a", "10.99.0.2"), ("c", "10.99.0.3")]
+    assert applied(wireguard) == before
+    with pytest.raises(NotFoundError, match="b is not in the overlay"):
+        hub.rename(ticket, "d")
+
+
 def test_dismissed_node_is_let_in_no_more(hub: Hub, wireguard: Path) -> None:
     hub.admit("a")
     hub.admit("b")

@@ -27,6 +27,7 @@ from tradewind.clusters.sentinel.watch import Ending
 
 TIMEOUT_S = 60
 SENTINEL = [sys.executable, "-m", "tradewind.clusters.sentinel"]
+NOTICE = [sys.executable, "-m", "tradewind", "chaos", "notice"]
 
 
 @dataclass
@@ -157,7 +158,7 @@ def test_sentinel_that_is_killed_takes_up_where_it_was(ray: Ray, service: Servic
 @pytest.mark.slow
 def test_head_is_told_of_but_neither_drained_nor_ended(ray: Ray, tmp_path: Path) -> None:
     with sentinel(tmp_path / "log", "--cloud", "none", "--raylet", str(ray.head["pid"])):
-        assert subprocess.run([*SENTINEL, "--notify", "1s"]).returncode == 0
+        assert subprocess.run([*NOTICE, "1s"]).returncode == 0
         until(lambda: (found := current()) and found.remaining_s() == 0)
         until(lambda: not (tmp_path / "run" / "drill.json").exists())
     assert is_running(ray.head["pid"])
@@ -193,7 +194,7 @@ def test_deadline_that_is_past_ends_at_once() -> None:
 
 
 def test_drill_needs_a_sentinel(tmp_path: Path) -> None:
-    done = subprocess.run([*SENTINEL, "--notify", "30s"], capture_output=True, text=True)
+    done = subprocess.run([*NOTICE, "30s"], capture_output=True, text=True)
     assert done.returncode == 1
     assert "no sentinel runs here" in done.stderr
     assert current() is None
@@ -204,7 +205,7 @@ def test_damaged_files_are_survived(run_folder: Path, tmp_path: Path) -> None:
     for name in ("notice.json", "drill.json"):
         (run_folder / name).write_text("{")
     with sentinel(tmp_path / "log", "--cloud", "none", "--raylet", str(os.getpid())):
-        assert subprocess.run([*SENTINEL, "--notify", "10min"]).returncode == 0
+        assert subprocess.run([*NOTICE, "10min"]).returncode == 0
         until(current)
 
 
@@ -217,9 +218,9 @@ def test_second_sentinel_is_refused(tmp_path: Path) -> None:
 
 def test_drill_is_carried_out_and_can_be_called_off(tmp_path: Path) -> None:
     with sentinel(tmp_path / "log", "--cloud", "none", "--raylet", str(os.getpid())):
-        assert subprocess.run([*SENTINEL, "--notify", "10min"]).returncode == 0
+        assert subprocess.run([*NOTICE, "10min"]).returncode == 0
         until(lambda: (found := current()) and found.source == "drill")
-        assert subprocess.run([*SENTINEL, "--withdraw"]).returncode == 0
+        assert subprocess.run([*NOTICE, "--withdraw"]).returncode == 0
         assert current() is None
 
 

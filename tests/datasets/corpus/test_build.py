@@ -18,10 +18,11 @@ from tests.samples import VOCABULARY, dataset_spec, write_text
 from tradewind.clusters import connect
 from tradewind.datasets import Dataset, Datasets
 from tradewind.datasets.corpus import pipeline, scratch, tokenizer_choice
-from tradewind.datasets.corpus.build import text_of
+from tradewind.datasets.corpus.documents import TextColumn
 from tradewind.datasets.corpus.encoding import Wanted
 from tradewind.datasets.corpus.groups import SHARDS, Group, group_sources
 from tradewind.datasets.corpus.pipeline import OnRay
+from tradewind.datasets.corpus.recipe import recipe
 from tradewind.datasets.corpus.scanning import Scanning
 from tradewind.datasets.corpus.scratch import Scratch
 from tradewind.datasets.corpus.sources import find_sources
@@ -79,7 +80,7 @@ def building(store: Store) -> list[str]:
 
 def test_shards_are_full_but_for_the_last_of_each_group(store: Store, folder: Path) -> None:
     spec = all_files(folder)
-    groups = group_sources(find_sources(text_of(spec)), shard_bytes=spec.shard_bytes, column="text")
+    groups = group_sources(find_sources(recipe(spec).wish), shard_bytes=spec.shard_bytes, content=TextColumn("text"))
     assert len(groups) > 3
     record = Datasets(store).add(spec).record
     for split in record.splits.values():
@@ -132,7 +133,7 @@ def test_max_bytes_is_never_passed_and_ends_at_a_document(store: Store, folder: 
     spec = all_files(folder, name="all")
     everything = [
         document
-        for group in group_sources(find_sources(text_of(spec)), shard_bytes=4096, column="text")
+        for group in group_sources(find_sources(recipe(spec).wish), shard_bytes=4096, content=TextColumn("text"))
         for document in _documents(store, group)
     ]
     ends = np.cumsum([document.num_bytes for document in everything])
@@ -143,8 +144,8 @@ def test_max_bytes_is_never_passed_and_ends_at_a_document(store: Store, folder: 
 
 
 def _documents(store: Store, group: Any) -> list[Any]:
-    scan = Scanning(Scratch(store, "x"), "text", None)(group, lambda _: None)
-    return list(Wanted(group, scan, b"").read(column="text"))
+    scan = Scanning(Scratch(store, "x"), TextColumn("text"), None)(group, lambda _: None)
+    return list(Wanted(group, scan, b"").read(content=TextColumn("text")))
 
 
 def test_limit_that_no_document_fits_is_named(store: Store, folder: Path) -> None:
@@ -162,11 +163,11 @@ def test_files_whose_documents_are_all_empty_are_named(store: Store, tmp_path: P
 def test_file_that_changes_between_the_passes_is_a_conflict(store: Store, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one")
     spec = DatasetSpec.of(name="a", text={"files": [f"{tmp_path}/a.txt"]})
-    (group,) = group_sources(find_sources(text_of(spec)), shard_bytes=4096, column="text")
-    scan = Scanning(Scratch(store, "x"), "text", None)(group, lambda _: None)
+    (group,) = group_sources(find_sources(recipe(spec).wish), shard_bytes=4096, content=TextColumn("text"))
+    scan = Scanning(Scratch(store, "x"), TextColumn("text"), None)(group, lambda _: None)
     (tmp_path / "a.txt").write_text("two")
     with pytest.raises(ConflictError, match=r"a\.txt changed while it was read"):
-        list(Wanted(group, scan, b"").read(column="text"))
+        list(Wanted(group, scan, b"").read(content=TextColumn("text")))
 
 
 def test_tokenizer_of_another_dataset_is_taken_and_named_as_a_parent(store: Store, folder: Path) -> None:
@@ -261,7 +262,9 @@ def test_build_that_breaks_goes_on_where_it_was(
     capfd.readouterr()
     again = Datasets(store).add(all_files(folder), on="local")
     said = capfd.readouterr().err
-    count = len(group_sources(find_sources(text_of(all_files(folder))), shard_bytes=4096, column="text"))
+    count = len(
+        group_sources(find_sources(recipe(all_files(folder)).wish), shard_bytes=4096, content=TextColumn("text"))
+    )
     assert f"read: {count} of {count} groups were done before" in said
     assert f"shards: 2 of {count} groups were done before" in said
     assert "tokenizer:" not in said
@@ -368,4 +371,4 @@ def test_spec_of_a_table_makes_a_table(store: Store, folder: Path) -> None:
     assert (record.format, record.rows, record.tokenizer) == ("table", 40, None)
     assert DatasetSpec.of(**record.spec) == spec
     with pytest.raises(SpecError, match="the spec of rows holds no text"):
-        text_of(spec)
+        recipe(spec)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradewind.datasets.corpus.documents import DIGEST_BYTES, read_documents
+from tradewind.datasets.corpus.documents import DIGEST_BYTES, TextColumn, read_documents
 from tradewind.datasets.corpus.sources import Part, Source
 from tradewind.errors import SpecError
 
@@ -32,7 +32,7 @@ def source(path: Path) -> Source:
 
 
 def texts(path: Path, *, column: str = "text", start: int = 0, end: int | None = None) -> list[str]:
-    return [document.text for document in read_documents(Part(source(path), start, end), column=column)]
+    return [document.text for document in read_documents(Part(source(path), start, end), content=TextColumn(column))]
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -74,7 +74,7 @@ def test_rows_of_parquet_are_documents(tmp_path: Path, kind: Any) -> None:
 
 
 def test_document_knows_its_size_and_what_it_hashes_to(tmp_path: Path) -> None:
-    (document,) = read_documents(Part(source(write(tmp_path / "a.txt", "ü".encode()))), column="text")
+    (document,) = read_documents(Part(source(write(tmp_path / "a.txt", "ü".encode()))), content=TextColumn("text"))
     assert (document.num_bytes, document.digest) == (2, hashlib.sha256("ü".encode()).digest()[:DIGEST_BYTES])
 
 
@@ -172,7 +172,7 @@ def test_damaged_file_is_named(tmp_path: Path, name: str, harm: Any) -> None:
 def test_file_that_is_gone_when_it_is_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "gone.txt"
     with pytest.raises(SpecError, match=r"gone\.txt cannot be read: No such file"):
-        list(read_documents(Part(Source(path.name, str(path), 11, "")), column="text"))
+        list(read_documents(Part(Source(path.name, str(path), 11, "")), content=TextColumn("text")))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

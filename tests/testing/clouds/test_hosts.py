@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -13,7 +14,7 @@ import pytest
 from tradewind.errors import CapacityError
 from tradewind.testing.clouds.hosts import Host, Hosts, missing_programs, start_hosts
 from tradewind.testing.clouds.machine import Machine, follow
-from tradewind.testing.clouds.network import start_network
+from tradewind.testing.clouds.network import BRIDGE, BRIDGE_MAC, start_network
 
 pytestmark = pytest.mark.lab
 
@@ -109,6 +110,50 @@ def test_killed_host_leaves_nothing(hosts: Hosts) -> None:
         time.sleep(0.05)
     assert interfaces() == before
     assert hosts.boot(A).is_alive
+
+
+def test_address_of_the_bridge_stays_when_hosts_come_and_go(hosts: Hosts) -> None:
+    """Else all hosts that have asked for it hear nothing for a minute."""
+    hosts.boot(A)
+    hosts.boot(B)
+    hosts.kill(A)
+    said = subprocess.run(["ip", "-brief", "link", "show", BRIDGE], capture_output=True, text=True, check=True).stdout
+    assert BRIDGE_MAC in said
+
+
+def test_user_data_is_carried_out_and_units_run_on(hosts: Hosts) -> None:
+    unit = "[Service]\nExecStart=/bin/bash -c 'echo run >>/run/told; sleep 0.1'\nExecStartPost=/bin/true\n"
+    files = [{"path": "/etc/systemd/system/told.service", "permissions": "0644", "content": unit}]
+    document = {"write_files": files, "runcmd": [["systemctl", "enable", "--now", "told.service"]]}
+    host = hosts.boot(A, user_data=f"#cloud-config\n{json.dumps(document)}")
+    wait_for_lines(host, 2)
+    host.run("systemctl disable --now told.service; rm /run/told; sleep 3")
+    assert host.run("cat /run/told").returncode == 1
+    assert not Path("/etc/systemd/system/told.service").exists()
+
+
+def wait_for_lines(host: Host, count: int) -> None:
+    end = time.monotonic() + 20
+    while len(host.run("cat /run/told").stdout.splitlines()) < count:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_between_parts_of_a_network_passes_what_is_named_alone() -> None:
+    if missing := missing_programs():
+        pytest.skip(f"hosts need {', '.join(missing)}")
+    parts, passes = ["10.77.0.0/20", "10.77.16.0/20"], ["ip saddr 10.77.0.0/20 tcp dport 22"]
+    with start_network(parts=parts, passes=passes) as network, network.inside(), start_hosts(network) as hosts:
+        near, far, next_to_it = (hosts.boot(address) for address in (A, "10.77.16.5", "10.77.16.6"))
+        assert reaches(near, far)
+        assert reaches(far, next_to_it)
+        assert not reaches(far, near)
+
+
+def reaches(one: Host, other: Host) -> bool:
+    """Whether SSH answers; a server that is not there yet refuses, and is asked again."""
+    ask = f"until (exec 3<>/dev/tcp/{other.address}/22) 2>/dev/null; do sleep 0.1; done"
+    return one.run(f"timeout 3 bash -c '{ask}'").returncode == 0
 
 
 def test_address_has_one_host(hosts: Hosts) -> None:

@@ -64,7 +64,7 @@ def _recover_jobs(head: Head) -> None:
 
 def _take(path: Path) -> None:
     """One supervisor for a user, its process id in the file. That of before may still be ending what it watched."""
-    lock = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     end = time.monotonic() + TAKE_S
     while time.monotonic() < end:
         try:
@@ -75,7 +75,8 @@ def _take(path: Path) -> None:
             os.ftruncate(lock, 0)
             os.write(lock, f"{os.getpid()}\n".encode())
             return
-    raise ConflictError("a head of this user is running already", hint="`ray stop` ends it")
+    other = os.read(lock, 20).decode().strip()
+    raise ConflictError("a head of this user is running already", hint=f"`ray stop` ends it, or `kill {other}`")
 
 
 def _write_to(path: Path) -> None:

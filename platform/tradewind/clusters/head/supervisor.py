@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,14 +38,15 @@ def supervise(command: Sequence[str], *, started: Callable[[Head], None]) -> Non
     """
     adopt_orphans()
     signal.signal(signal.SIGTERM, _leave)
-    ends = Ends()
+    ends, pause = Ends(), Pause()
     try:
         head = Head.start(command)
         started(head)
         while head.watch(ends) not in STOPPED:
-            head = _new(command)
+            head = _new(command, pause)
             started(head)
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         kill_all()
 
 
@@ -56,12 +58,11 @@ class Head:
 
     @classmethod
     def start(cls, command: Sequence[str]) -> Head:
-        """Raises CloudError with nothing left running when no head comes up."""
+        """Raises CloudError when no head comes up. What it has left is not killed then."""
         start, scaling = _without_scaling(command)
-        code = subprocess.run(start, stdin=subprocess.DEVNULL, check=False).returncode  # noqa: S603 - the user's own
+        code = _run(start)
         head = cls(children())
         if code or RAYLET not in (one.name for one in head.processes.values()):
-            kill_all()
             raise CloudError(f"{command[0]!r} started no head: exit code {code}", hint="its output says why")
         if scaling:
             head._scale(scaling)
@@ -75,19 +76,21 @@ class Head:
 
     def watch(self, ends: Ends) -> int:
         """Start again what ends, and give the raylet's exit code when it does. All others are killed then."""
-        pause = Pause()
-        waiting: list[tuple[float, Started]] = []
+        waiting = Waiting()
         while True:
             for process, code in self._ended():
                 log.warning("%s ended with %d", process.name, code)
                 if process.name == RAYLET:
                     kill_all()
                     return code
-                waiting.append((time.monotonic() + pause.next_s(), process))
-            for due in [one for one in waiting if one[0] <= time.monotonic()]:
-                waiting.remove(due)
-                self.processes[due[1].again()] = due[1]
-            ends.wait(min((due for due, _ in waiting), default=None))
+                waiting.add(process)
+            for process in waiting.due():
+                try:
+                    self.processes[process.again()] = process
+                except OSError as exc:
+                    log.error("%s cannot be started again: %s", process.name, exc)
+                    waiting.add(process)
+            ends.wait(waiting.until)
 
     def _ended(self) -> Iterator[tuple[Started, int]]:
         """Orphans of jobs are buried in passing."""
@@ -98,13 +101,14 @@ class Head:
 
     def _scale(self, scaling: Sequence[str]) -> None:
         """Put the autoscaler in the place of the one without a provider, which a start without its settings leaves."""
-        for pid, process in list(self.processes.items()):
-            if any(word.endswith(MONITOR) for word in process.argv):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                del self.processes[pid]
-                scaled = replace(process, argv=(*process.argv, *scaling))
-                self.processes[scaled.again()] = scaled
+        found = (pid for pid, one in self.processes.items() if any(word.endswith(MONITOR) for word in one.argv))
+        if (pid := next(found, None)) is None:
+            raise CloudError("the head came up without a monitor, so nothing would scale it", hint="its log says why")
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        monitor = self.processes.pop(pid)
+        scaled = replace(monitor, argv=(*monitor.argv, *scaling))
+        self.processes[scaled.again()] = scaled
 
 
 class Ends:
@@ -137,14 +141,45 @@ class Pause:
         return self.length_s
 
 
-def _new(command: Sequence[str]) -> Head:
-    pause = Pause()
+class Waiting:
+    """Processes to be started again, each after a pause of its own."""
+
+    def __init__(self) -> None:
+        self._pauses: defaultdict[tuple[str, ...], Pause] = defaultdict(Pause)
+        self._waiting: list[tuple[float, Started]] = []
+
+    @property
+    def until(self) -> float | None:
+        """When the first one is due, as `time.monotonic` says it."""
+        return min((when for when, _ in self._waiting), default=None)
+
+    def add(self, process: Started) -> None:
+        self._waiting.append((time.monotonic() + self._pauses[process.argv].next_s(), process))
+
+    def due(self) -> list[Started]:
+        """Those whose time has come. They wait no longer."""
+        now = time.monotonic()
+        due = [process for when, process in self._waiting if when <= now]
+        self._waiting = [(when, process) for when, process in self._waiting if when > now]
+        return due
+
+
+def _run(start: Sequence[str]) -> int:
+    try:
+        return subprocess.run(start, stdin=subprocess.DEVNULL, check=False).returncode  # noqa: S603 - the user's own
+    except OSError as exc:
+        raise CloudError(f"{start[0]!r} cannot be run: {exc}", hint="give the command that starts a head") from exc
+
+
+def _new(command: Sequence[str], pause: Pause) -> Head:
+    """Tries until a head comes up; the pauses grow, too, when heads come up and die soon."""
     while True:
         time.sleep(pause.next_s())
         try:
             return Head.start(command)
-        except CloudError as exc:
+        except (CloudError, OSError) as exc:
             log.error("%s", exc)
+            kill_all()
 
 
 def _without_scaling(command: Sequence[str]) -> tuple[list[str], list[str]]:

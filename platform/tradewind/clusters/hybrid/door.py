@@ -1,7 +1,8 @@
 """The overlay's door: a worker is let in before its machine is asked for, and no more when the machine is gone.
 
 Each machine has a key of its own, so with an overlay each is asked for by itself. Rented machines are told by user
-data, which they read before anybody can log in; own hosts are told when they are taken.
+data, which they read before anybody can log in; own hosts are told when they are taken. Of a machine that was surely
+not made, the key serves for the next candidate: making one takes processes, for which a failover should not wait.
 """
 
 from __future__ import annotations
@@ -30,24 +31,37 @@ class Door:
     hub: Hub
     ttl_s: float
     """Rented machines end by themselves when that time is up."""
-    _asked: set[str] = field(default_factory=set)
+    _asked: dict[str, Ticket | None] = field(default_factory=dict)
+    """By token, also those of spare tickets."""
+    _spare: list[Ticket] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self, backend: Backend, node_config: dict[str, Any], token: str) -> dict[str, Any]:
         """Let one machine in, and give what it is to be launched with. Raises what the overlay says."""
-        with self._lock:
-            self._asked.add(token)
-        ticket = self.hub.admit(token)
+        ticket = self._ticket(token)
         if backend.kind == "static":
             return {**node_config, JOIN: join_command(ticket, site=backend.name)}
         return with_user_data(backend.kind, node_config, cloud_init(ticket, site=backend.name, ttl_s=self.ttl_s))
 
-    def settled(self, token: str, *, made: bool) -> None:
-        """The launch is over. Who was not made is let in no more."""
+    def settled(self, token: str, *, made: bool, maybe: bool) -> None:
+        """A request is over. `maybe` is whether it may still come to a machine, which is then let in no more."""
+        with self._lock:
+            ticket = self._asked.get(token)
+            if ticket and not made and not maybe:
+                self._spare.append(ticket)
+                return
+            self._asked.pop(token, None)
         if not made:
             self.hub.dismiss(token)
+
+    def tidy(self) -> None:
+        """A launch is over. Who was not made is let in no more."""
         with self._lock:
-            self._asked.discard(token)
+            spare, self._spare = self._spare, []
+        for ticket in spare:
+            self.hub.dismiss(ticket.name)
+            with self._lock:
+                self._asked.pop(ticket.name, None)
 
     def keep_only(self, tokens: Collection[str]) -> None:
         """Shut the door behind machines that are gone: all but these and those that are being asked for."""
@@ -56,6 +70,17 @@ class Door:
         for peer in self.hub.peers():
             if peer.name not in tokens and peer.name not in asked:
                 self.hub.dismiss(peer.name)
+
+    def _ticket(self, token: str) -> Ticket:
+        with self._lock:
+            self._asked[token] = None
+            if self._spare:
+                spare = self._spare.pop()
+                self._asked[token] = ticket = self.hub.rename(spare, token)
+                del self._asked[spare.name]
+                return ticket
+        self._asked[token] = ticket = self.hub.admit(token)
+        return ticket
 
 
 def join_command(ticket: Ticket, *, site: str) -> str:

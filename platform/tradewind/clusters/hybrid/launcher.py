@@ -30,6 +30,8 @@ PARTIAL = ("gcp", "azure")
 """Backends that may have made some machines of a request that failed: Ray asks Google for one after the other, and an
 Azure deployment is not taken back. EC2 makes all or none of what it answers with an error."""
 
+SURELY_NOT_MADE: frozenset[Outcome] = frozenset({"sold_out", "over_quota", "misfit", "refused", "in_use"})
+
 log = logging.getLogger(__name__)
 
 
@@ -65,6 +67,8 @@ class Launcher:
         nodes = tuple(node for attempt in attempts for node in attempt.nodes)
         result = Result(nodes, tuple(attempts), tuple(passed_over), _reason(attempts, passed_over))
         self._write_down(result, tags, count, time.monotonic() - started)
+        if self.door is not None:
+            self.door.tidy()
         if len(nodes) < count:
             raise _too_few(tags.get(NODE_TYPE, ""), count, result)
         return result
@@ -112,7 +116,7 @@ class Launcher:
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever an SDK raises is understood there
             natives, outcome, reason = self._settle(exc, backend, candidate, {**tags, **own})
         if self.door is not None:
-            self.door.settled(token, made=bool(natives))
+            self.door.settled(token, made=bool(natives), maybe=outcome not in SURELY_NOT_MADE)
         self._learn(candidate, outcome, reason)
         return Attempt(
             candidate=candidate.name, backend=backend.name, market=candidate.market,

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tradewind.clusters.overlay.keys import new_private_key, public_key
@@ -65,6 +65,19 @@ class Hub:
             self._change(peers, [*peers, Peer(name, address, public_key(ticket.private_key))])
             (self.folder / LAST).write_text(address)
         return ticket
+
+    def rename(self, ticket: Ticket, name: str) -> Ticket:
+        """For another node than it was made for, which has not come. WireGuard knows no names, so it is not asked.
+
+        Raises NotFoundError for one that is not in the overlay.
+        """
+        with self._locked():
+            peers = self.peers()
+            if ticket.name not in {peer.name for peer in peers}:
+                raise NotFoundError(f"{ticket.name} is not in the overlay", hint="admit it first")
+            renamed = [replace(peer, name=name) if peer.name == ticket.name else peer for peer in peers]
+            self._write(self._private_key(), renamed)
+        return replace(ticket, name=name)
 
     def dismiss(self, name: str) -> bool:
         """Let a node in no more. Returns whether it was there."""

@@ -1,4 +1,4 @@
-"""A notice that a person raises, to see what happens: `python -m tradewind.clusters.sentinel --notify 30s`."""
+"""A notice that a person raises, to see what happens: `tw chaos notice 30s`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import time
 import uuid
 from pathlib import Path
 
-from tradewind.clusters.notices import Notice, read, run_folder, write
+from tradewind.clusters.notices import Notice, read, run_folder, withdraw, write
+from tradewind.clusters.sentinel.lock import TakenError, only_one
+from tradewind.errors import ConflictError
 
 FILE = "drill.json"
 
@@ -27,7 +29,24 @@ class DrillNotices:
 
 
 def raise_drill(warning_s: float) -> Notice:
-    """Raise a notice for the sentinel that runs here. Raises AuthError when it is another user's."""
+    """Raise a notice for the sentinel that runs here.
+
+    Raises ConflictError when none would carry it out, AuthError when it is another user's.
+    """
+    try:
+        with only_one():
+            raise ConflictError("no sentinel runs here", hint="start `python -m tradewind.clusters.sentinel`")
+    except TakenError:
+        return _raise(warning_s)
+
+
+def end_drill() -> None:
+    """Take back a notice that was raised by hand, and what it has told."""
+    (run_folder() / FILE).unlink(missing_ok=True)
+    withdraw()
+
+
+def _raise(warning_s: float) -> Notice:
     notice = Notice(
         reason="a drill",
         deadline_unix_s=time.time() + warning_s,
@@ -37,7 +56,3 @@ def raise_drill(warning_s: float) -> Notice:
     )
     write(run_folder() / FILE, notice)
     return notice
-
-
-def end_drill() -> None:
-    (run_folder() / FILE).unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tradewind.datasets import blocks
 from tradewind.datasets.blocks import Tokens
+from tradewind.datasets.corpus.documents import Document
 from tradewind.datasets.corpus.pieces import pieces
 from tradewind.datasets.shards import data_prefix
 from tradewind.records import Shard
@@ -31,6 +32,9 @@ def token_type(vocabulary: int) -> np.dtype[np.unsignedinteger]:
 
 class Packer:
     """Joins arrays of ids and cuts them into pieces of `shard_bytes`."""
+
+    counts = None
+    """Documents of text become tokens as they are: there is nothing to tell."""
 
     def __init__(self, dtype: np.dtype[np.unsignedinteger], *, shard_bytes: int) -> None:
         self._per_shard = shard_bytes // dtype.itemsize
@@ -62,6 +66,12 @@ class Encoder:
     tokenizer: Tokenizer
     end: int
     dtype: np.dtype[np.unsignedinteger]
+
+    def packer(self, shard_bytes: int) -> Packer:
+        return Packer(self.dtype, shard_bytes=shard_bytes)
+
+    def arrays(self, documents: Sequence[Document]) -> Iterator[Tokens]:
+        return self.encode([document.text for document in documents])
 
     def encode(self, texts: list[str]) -> Iterator[Tokens]:
         """The ids of each text, with the end of text behind them."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tradewind.datasets.corpus.deduplication import fingerprint
-from tradewind.datasets.corpus.documents import Document, read_documents
+from tradewind.datasets.corpus.documents import Content, Document, read_documents
 from tradewind.datasets.corpus.groups import Group
 from tradewind.datasets.corpus.prefetch import open_ahead
 from tradewind.datasets.corpus.scratch import Scratch
@@ -37,7 +37,7 @@ class Scanning:
     """Scans groups. `limit` is the most text, in bytes, that is wanted of one."""
 
     scratch: Scratch
-    column: str
+    content: Content
     limit: int | None
 
     folder: ClassVar[str] = "scans"
@@ -45,7 +45,7 @@ class Scanning:
     def __call__(self, group: Group, advance: Advance) -> Scan:
         digests: list[bytes] = []
         used, too_long = 0, None
-        for document in group_documents(group, column=self.column):
+        for document in group_documents(group, content=self.content):
             if self.limit is not None and used + document.num_bytes > self.limit:
                 too_long = document.num_bytes
                 break
@@ -74,10 +74,10 @@ class Scanning:
         return f"{group.number:06d}" if self.limit is None else f"{group.number:06d}-{self.limit}"
 
 
-def group_documents(group: Group, *, column: str) -> Iterator[Document]:
+def group_documents(group: Group, *, content: Content) -> Iterator[Document]:
     """The documents of a group in their order."""
     for part, opened in open_ahead(group.parts):
-        yield from read_documents(part, column=column, opened=opened)
+        yield from read_documents(part, content=content, opened=opened)
 
 
 def check_of(digests: list[bytes]) -> str:

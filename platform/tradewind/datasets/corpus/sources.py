@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from tradewind.errors import NotFoundError, SpecError
-from tradewind.specs import TextSpec
+from tradewind.specs import ChatSpec, TextSpec
 from tradewind.storage import ObjectInfo, Store, open_store
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -75,7 +75,7 @@ class Part:
     end: int | None = None
 
 
-def find_sources(spec: TextSpec) -> list[Source]:
+def find_sources(spec: TextSpec | ChatSpec) -> list[Source]:
     """The files of a spec in their order, empty ones left out. Raises NotFoundError when no file matches."""
     found: dict[str, Source] = {}
     for pattern in spec.files:
@@ -83,7 +83,8 @@ def find_sources(spec: TextSpec) -> list[Source]:
         found |= {source.location: source for source in matches}
     sources = [source for source in found.values() if source.num_bytes]
     if not sources:
-        raise NotFoundError(f"no text files match {', '.join(spec.files)}", hint="** crosses folders: /data/**/*.txt")
+        what, like = ("text files", "txt") if isinstance(spec, TextSpec) else ("files", "jsonl")
+        raise NotFoundError(f"no {what} match {', '.join(spec.files)}", hint=f"** crosses folders: /data/**/*.{like}")
     return sorted(sources, key=lambda source: hashlib.sha256(source.name.encode(errors="surrogateescape")).digest())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tradewind.datasets.corpus.documents import Content
 from tradewind.datasets.corpus.encoding import Wanted
 from tradewind.datasets.corpus.pieces import pieces
 from tradewind.datasets.corpus.sources import read_whole
@@ -52,14 +53,15 @@ def tokenizer_from_file(place: str, end_of_text: str | None) -> ChosenTokenizer:
     return ChosenTokenizer(data, end_of_text_in(tokenizer, end_of_text, what=place), vocabulary_of(tokenizer))
 
 
-def sample(wanted: Sequence[Wanted], bound: bytes, *, column: str) -> Iterator[str]:
+def sample(wanted: Sequence[Wanted], bound: bytes, *, content: Content) -> Iterator[str]:
     """Training text of at most `SAMPLE_BYTES`: from the start of each group the same share of what is kept there."""
     share = min(1.0, SAMPLE_BYTES / sum(one.scan.text_bytes for one in wanted))
     for one in wanted:
         left = one.scan.text_bytes * share
-        for document in one.read(column=column):
+        for document in one.read(content=content):
             left -= document.num_bytes
             if left < 0:
                 break
             if document.digest >= bound:
-                yield from pieces(document.text)
+                for text in content.prose(document.text):
+                    yield from pieces(text)

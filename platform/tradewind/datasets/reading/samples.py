@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tradewind.datasets import blocks
 from tradewind.datasets.blocks import Tokens
+from tradewind.datasets.chat.marks import CONTEXT_BIT, END_BIT
 from tradewind.datasets.dataset import Dataset
 from tradewind.datasets.reading.order import Indices, Segments
 from tradewind.datasets.shards import ShardTable
@@ -27,13 +28,14 @@ class Samples:
     """Samples of `width` tokens; neighbours share `overlap` of them.
 
     An overlap of one is what next-token prediction wants: inputs, and the same shifted by one. Raises SpecError when no
-    shard is long enough, IntegrityError for a damaged list of shards.
+    shard is long enough or conversations lie in rows of another length, IntegrityError for a damaged list of shards.
     """
 
     def __init__(self, dataset: Dataset, split: str, *, width: int, overlap: int = 1) -> None:
         if not 0 <= overlap < width:
             raise SpecError(f"samples of {width} tokens cannot share {overlap}", hint="share fewer than they have")
         self.dataset, self.split, self.width, self.overlap = dataset, split, width, overlap
+        dataset.check_rows(self.stride)
         self.dtype = dataset.dtype
         self.table: ShardTable = dataset.shard_table(split)
         self.rows: Indices = np.maximum(0, (self.table.tokens - overlap) // self.stride)
@@ -106,9 +108,13 @@ class Samples:
 def boundaries(tokens: Tokens, *, end_of_text: int) -> NDArray[np.int32]:
     """Which document of its row each token belongs to, [rows, width], counted from 0: what attention masks are made of.
 
-    A document ends with its end-of-text token. Tokens of a row may attend to each other where their numbers agree.
+    A document of text ends with its end-of-text token, a conversation where its marks say; so give tokens as they were
+    read, with their marks. Tokens of a row may attend to each other where their numbers agree.
     """
-    ends = (tokens == end_of_text).astype(np.int32)
+    last = tokens == end_of_text
+    if tokens.dtype.itemsize == 4:  # a row of conversations begins with a token that only they have
+        last = np.where(tokens[:, :1] >= CONTEXT_BIT, tokens & np.uint32(END_BIT) != 0, last)
+    ends = last.astype(np.int32)
     numbers: NDArray[np.int32] = np.cumsum(ends, axis=1, dtype=np.int32)
     numbers -= ends
     return numbers

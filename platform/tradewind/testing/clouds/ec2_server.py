@@ -138,6 +138,7 @@ def _machines(region: str) -> Iterator[dict[str, Any]]:
                 "market": "spot" if instance.lifecycle == "spot" else "on_demand",
                 "place": region,
                 "keys": [key.material_public.decode()] if key else [],
+                "user_data": instance.user_data.decode() if instance.user_data else "",
             }
 
 

@@ -61,6 +61,7 @@ class Account:
             market=market_of(instance),
             place=_last(instance["zone"]),
             keys=tuple(_keys(self.metadata) + _keys(instance.get("metadata", {}))),
+            user_data="".join(_values(instance.get("metadata", {}), "user-data")),
         )
 
 
@@ -244,8 +245,12 @@ def _check_fingerprint(held: str, given: str | None) -> None:
 
 def _keys(metadata: Json) -> list[str]:
     """`USER:KEY` a line."""
-    lines = [item["value"].splitlines() for item in metadata.get("items", []) if item["key"] == "ssh-keys"]
+    lines = [value.splitlines() for value in _values(metadata, "ssh-keys")]
     return [line.split(":", 1)[1] for line in itertools.chain(*lines) if ":" in line]
+
+
+def _values(metadata: Json, key: str) -> list[str]:
+    return [item["value"] for item in metadata.get("items", []) if item["key"] == key]
 
 
 def _last(link: str) -> str:

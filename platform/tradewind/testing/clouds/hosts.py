@@ -1,9 +1,9 @@
 """Hosts on this machine: namespaces of processes, mounts and network with a real sshd, in place of rented machines.
 
-A host has an address on the lab's network, a home, /tmp and /dev/shm of its own, and sees no process but its own; what
-else it sees of the file system is this machine's, so Python and Ray are there without being installed. Killed, it is
-gone at once with all that ran on it, as a machine is whose cloud takes it back. Needs root, iproute2, util-linux and
-openssh-server.
+A host has an address on the lab's network, a home, /tmp, /etc and /dev/shm of its own, and sees no process but its own;
+what else it sees of the file system is this machine's, so Python and Ray are there without being installed. What would
+install them, or would need systemd, are the small stand-ins in `programs`. Killed, a host is gone at once with all that
+ran on it, as a machine is whose cloud takes it back. Needs root, iproute2, util-linux and openssh-server.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from tradewind.errors import CapacityError, NotFoundError
 from tradewind.testing.clouds.network import Network
+from tradewind.testing.clouds.user_data import startup_script
 
 PROGRAMS = {"ip": "iproute2", "unshare": "util-linux", "rsync": "rsync", "ssh-keygen": "openssh-client"}
 SSHD = Path("/usr/sbin/sshd")
@@ -49,15 +50,19 @@ class Host:
 
     def run(self, command: str, *, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a line of bash as the host's user does after logging in. It exits with 124 when it takes too long."""
-        asked = ["timeout", "--kill-after=5", f"{timeout_s:g}", "bash", "--login", "-c", command]
-        enter = ["nsenter", f"--target={self.pid}", *NAMESPACES, "--wd=/", "env", "-i", f"HOME={HOME}", "TERM=dumb"]
+        asked = self.inside("timeout", "--kill-after=5", f"{timeout_s:g}", "bash", "--login", "-c", command)
         # Into files, since processes that go on in the background would keep pipes open.
         with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
             done = subprocess.run(  # noqa: S603
-                [*enter, *asked], stdin=subprocess.DEVNULL, stdout=said, stderr=complained, check=False
+                asked, stdin=subprocess.DEVNULL, stdout=said, stderr=complained, check=False
             )
             texts = [(file.seek(0), file.read())[1] for file in (said, complained)]
         return subprocess.CompletedProcess(command, done.returncode, *texts)
+
+    def inside(self, *command: str) -> list[str]:
+        """The command that runs another one on the host."""
+        enter = ["nsenter", f"--target={self.pid}", *NAMESPACES, "--wd=/", "env", "-i", f"HOME={HOME}", "TERM=dumb"]
+        return [*enter, *command]
 
     def path(self, inside: str) -> Path:
         """Where this machine sees a file of the host; relative ones are in the host's home."""
@@ -87,10 +92,11 @@ class Hosts:
         *,
         keys: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        user_data: str = "",
     ) -> Host:
         """Start a host; it answers SSH a moment later. It ends with the thread that booted it, if not before.
 
-        Raises CapacityError when it does not start.
+        `user_data` is carried out meanwhile. Raises CapacityError when the host does not start.
         """
         if address in self.running:
             raise CapacityError(f"{address} is taken", hint="kill the host that has it")
@@ -102,6 +108,7 @@ class Hosts:
         exported = {**self.environment, **(environment or {})}
         lines = (f"export {key}={shlex.quote(value)}\n" for key, value in exported.items())
         (made_of / "environment").write_text("".join(lines))
+        (made_of / "startup").write_text(startup_script(user_data))
         host = self._start(name, address, made_of)
         self.running[address] = host
         return host

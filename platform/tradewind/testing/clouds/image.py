@@ -14,6 +14,11 @@ def image_folder() -> Path:
     return Path(os.environ.get(IMAGE_VARIABLE) or cache / "tradewind" / "lab" / "image")
 
 
+def seconds_path() -> Path:
+    """Where the lab leaves what took how long in its last runs, as JSON."""
+    return image_folder().parent / "seconds.json"
+
+
 def image_available() -> bool:
     """Whether it is there whole: the mark is set when all was installed."""
     return (image_folder() / "installed").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tradewind.testing.clouds.hosts import Hosts
@@ -28,6 +28,9 @@ class Machine:
 
     keys: tuple[str, ...] = ()
     """Public SSH keys of those who may log in."""
+
+    user_data: str = field(default="", repr=False)
+    """What cloud-init reads on it."""
 
 
 class Cloud(Protocol):
@@ -56,7 +59,7 @@ class Follower:
                 self.hosts.kill(address)
         for address, machine in wanted.items():
             if address not in self.booted:
-                self.hosts.boot(address, keys=machine.keys, environment=self.environment)
+                self.hosts.boot(address, keys=machine.keys, environment=self.environment, user_data=machine.user_data)
                 self.booted[address] = machine
                 self.on_boot(machine)
 

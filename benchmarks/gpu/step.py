@@ -1,0 +1,246 @@
+"""Our step: the production decoder, `accelerate` and AdamW, on the tokens that torchtitan reads. One JSON line last.
+
+    python3 -m benchmarks.gpu.step 8B --batch 1 --compute float8 [--masters float32] [--profile]
+    python3 -m torch.distributed.run --nproc_per_node 2 -m benchmarks.gpu.step 8B --masters float32 --layout shard
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.gpu.words import sequences
+from tradewind.families import ModelShape, known_model
+from tradewind.training.model import Decoder
+from tradewind.training.optimizer import AdamW
+from tradewind.training.precision import Captured, accelerate
+
+PEAK_FLOPS = 989e12
+"""Dense bf16 of an H100 or H200 SXM by its datasheet; torchtitan counts model FLOPs utilisation against it too."""
+LEARNING_RATE, WARMUP = 3e-4, 20
+WINDOW = 5
+"""Steps that are timed together, as torchtitan does with `--metrics.log_freq 5`; the first window is left out."""
+KINDS = {
+    "attention": ("fmha", "flash", "sdpa", "attention", "cudnn_generated"),
+    "gemm": ("gemm", "cutlass", "nvjet", "cublas", "xmma", "splitk"),
+    "communication": ("nccl",),
+    "optimizer": ("_adamw", "adam"),
+    "norm of gradients": ("_squares", "lpnorm"),
+    "cross-entropy": ("_cross_entropy",),
+    "float8 casts": ("_fill", "_note"),
+    "norm, rotary, SwiGLU": ("_add_rms_norm", "_backward", "_forward", "_turn_in_place", "_join"),
+    "copies": ("memcpy", "memset", "copy", "split_with_sizes", "chunk_cat"),
+}
+
+
+def shape(size: str, time_: int) -> ModelShape:
+    eight = replace(known_model("llama-3.1-8b"), context=time_)
+    small = replace(eight, hidden=2048, layers=16, head_dim=64, ffn=8192)
+    return {"8B": eight, "1B": small}[size]
+
+
+def build(asked: argparse.Namespace) -> tuple[Decoder, AdamW]:
+    dtype = getattr(torch, asked.masters)
+    sizes = shape(asked.size, asked.time)
+    with torch.device("meta"):
+        model = Decoder(sizes).to(dtype)
+    if asked.layout == "none":
+        model.to_empty(device="cuda")
+    done = accelerate(model, compute=asked.compute, activations=asked.activations, joined=asked.layout == "none", short_gradients=asked.layout == "none")
+    say(done)
+    if asked.layout == "shard":
+        shard(model)
+        model.to_empty(device="cuda")
+    draw(model, sizes)
+    return model, AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+
+
+def shard(model: Decoder) -> None:
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    layers = list(model.model.layers.values())
+    for layer in layers:
+        fully_shard(layer, mp_policy=policy, reshard_after_forward=layer is not layers[-1])
+    fully_shard(model, mp_policy=policy, reshard_after_forward=False)
+    register_fsdp_forward_method(model, "loss")
+
+
+@torch.no_grad()
+def draw(model: Decoder, sizes: ModelShape) -> None:
+    """First weights of the deviations that torchtitan draws (models/llama3/model/model.py, init_weights)."""
+    torch.manual_seed(0)
+    for name, weight in model.named_parameters():
+        part = weight.to_local() if hasattr(weight, "to_local") else weight
+        if weight.dim() == 1:
+            part.fill_(1.0)
+        else:
+            part.normal_(0.0, deviation(name, sizes))
+
+
+def deviation(name: str, sizes: ModelShape) -> float:
+    if "embed_tokens" in name:
+        return 1.0
+    if "lm_head" in name:
+        return float(sizes.hidden**-0.5)
+    if name.endswith(("o_proj.weight", "up_proj.weight", "down_proj.weight")):
+        return 0.02 / float((2 * (int(name.split(".layers.")[1].split(".")[0]) + 1)) ** 0.5)
+    return 0.02
+
+
+def flops_per_token(model: nn.Module, sizes: ModelShape) -> float:
+    """torchtitan's count: 6 a parameter outside of the embedding, attention as if not causal, nothing made again."""
+    count = sum(weight.numel() for weight in model.parameters()) - sizes.vocabulary * sizes.hidden
+    return 6.0 * count + 12 * sizes.layers * sizes.heads * sizes.head_dim * sizes.context
+
+
+def measure(asked: argparse.Namespace) -> dict[str, Any]:
+    model, optimizer = build(asked)
+    sizes = shape(asked.size, asked.time)
+    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    tokens = torch.tensor(sequences(asked.time, rank, ranks)).cuda()
+    group = torch.distributed.group.WORLD if ranks > 1 else None
+
+    def work(inputs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        summed, count = model.loss(inputs, targets)
+        loss = summed / count
+        loss.backward()
+        return (loss.detach(),)
+
+    taken = tokens[: asked.batch]
+    run = Captured(work, model.parameters(), taken[:, :-1], taken[:, 1:]) if asked.captured else work
+
+    def step(number: int) -> tuple[Tensor, Tensor]:
+        begin = number * asked.batch % (len(tokens) - asked.batch + 1)
+        batch = tokens[begin : begin + asked.batch]
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = LEARNING_RATE * min(1.0, (number + 1) / (WARMUP + 1))
+        (loss,) = run(batch[:, :-1].contiguous(), batch[:, 1:].contiguous())
+        loss = loss.clone()
+        norm = optimizer.step(max_norm=1.0, stage_ranks=ranks, group=group)
+        optimizer.zero_grad()
+        return loss, norm
+
+    marks = [torch.cuda.Event(enable_timing=True) for _ in range(asked.steps // WINDOW + 1)]
+    losses, norms = [], []
+    for number in range(asked.steps):
+        if number % WINDOW == 0:
+            torch.cuda.synchronize()
+            marks[number // WINDOW].record()
+        loss, norm = step(number)
+        losses.append(loss)
+        norms.append(norm)
+    marks[-1].record()
+    torch.cuda.synchronize()
+    windows = [a.elapsed_time(b) / 1e3 / WINDOW for a, b in itertools.pairwise(marks)]
+    middle = sorted(windows[1:])[(len(windows) - 1) // 2]
+    if group is not None:
+        losses = [average(loss) for loss in losses]
+    speed = asked.batch * asked.time / middle
+    flops = flops_per_token(model, sizes)
+    found: dict[str, Any] = {
+        "step_ms": 1e3 * middle,
+        "windows_ms": [round(1e3 * window, 1) for window in windows],
+        "tokens_per_s": speed,
+        "mfu": speed * flops / PEAK_FLOPS,
+        "reserved_gib": torch.cuda.max_memory_reserved() / 2**30,
+        "allocated_gib": torch.cuda.max_memory_allocated() / 2**30,
+        "losses": {number + 1: round(losses[number].item(), 4) for number in range(asked.steps) if number % 5 == 4 or number == 0},
+        "norms": {number + 1: round(norms[number].item(), 3) for number in range(asked.steps) if number % 5 == 4 or number == 0},
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "card": torch.cuda.get_device_name(),
+    }
+    if asked.profile:
+        found["profile"] = profile(step, asked.steps)
+    return found
+
+
+def average(x: Tensor) -> Tensor:
+    import torch.distributed as dist
+
+    dist.all_reduce(x, op=dist.ReduceOp.AVG)
+    return x
+
+
+def profile(step: Any, start: int, steps: int = 2) -> dict[str, float]:
+    """Milliseconds of kernels in one step by kind; printed by name too."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiler
+
+    with profiler(activities=[ProfilerActivity.CUDA]) as taken:
+        for number in range(steps):
+            step(start + number)
+        torch.cuda.synchronize()
+    say(idle(taken))
+    rows = [(row.key, row.device_time_total / 1e3 / steps, row.count / steps) for row in taken.key_averages()]
+    kinds: dict[str, float] = {}
+    for name, spent, _ in rows:
+        kinds[kind_of(name)] = kinds.get(kind_of(name), 0.0) + spent
+    for name, spent, count in sorted(rows, key=lambda row: -row[1])[:32]:
+        say(f"    {spent:8.2f} ms x{count:<6.0f} [{kind_of(name)}] {name[:100]}")
+    return {kind: round(spent, 2) for kind, spent in sorted(kinds.items(), key=lambda row: -row[1])}
+
+
+def idle(taken: Any) -> str:
+    """How long the device waited between kernels, and before which ones."""
+    spans = sorted(
+        (event.time_range.start, event.time_range.end, event.name)
+        for event in taken.events()
+        if event.device_type == torch.autograd.DeviceType.CUDA
+    )
+    waits: dict[str, tuple[float, int]] = {}
+    end, waited = spans[0][1], 0.0
+    for start, stop, name in spans[1:]:
+        gap = max(0.0, start - end) / 1e3
+        waited += gap
+        total, count = waits.get(name[:60], (0.0, 0))
+        waits[name[:60]] = total + gap, count + 1
+        end = max(end, stop)
+    worst = sorted(waits.items(), key=lambda row: -row[1][0])[:8]
+    span = (end - spans[0][0]) / 1e3
+    return f"    span {span:.1f} ms, idle {waited:.1f} ms, {len(spans)} operations; " + "; ".join(
+        f"{name} {total:.2f} ms x{count}" for name, (total, count) in worst
+    )
+
+
+def kind_of(kernel: str) -> str:
+    lower = kernel.lower()
+    return next((kind for kind, parts in KINDS.items() if any(part in lower for part in parts)), "other")
+
+
+def say(line: object) -> None:
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("size", choices=["8B", "1B"])
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--time", type=int, default=8192)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--compute", default="bfloat16")
+    parser.add_argument("--masters", default="bfloat16")
+    parser.add_argument("--activations", default="none")
+    parser.add_argument("--layout", default="none", choices=["none", "shard"])
+    parser.add_argument("--captured", action="store_true")
+    parser.add_argument("--profile", action="store_true")
+    asked = parser.parse_args()
+    if "RANK" in os.environ:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.distributed.init_process_group("nccl", device_id=torch.device("cuda", int(os.environ["LOCAL_RANK"])))
+    found = measure(asked)
+    say("FOUND " + json.dumps(found))
+    if "RANK" in os.environ:
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

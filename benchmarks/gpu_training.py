@@ -1,0 +1,136 @@
+"""Our training step beside torchtitan's on CUDA devices: same shapes, settings and tokens, in one call.
+
+    PYTHONPATH=platform:. python3 benchmarks/gpu_training.py --gpus 1 [--only 8B-bf16 8B-float8 1B] [--deadline-s 580]
+
+torchtitan 0.2.2 and torchao 0.17.0 must be importable; ours needs torch alone. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+FLOAT8 = "--model.converters quantize.linear.float8 --quantize.linear.float8.filter_fqns output"
+BF16 = "--training.dtype bfloat16"
+OP = "--activation_checkpoint.mode selective --activation_checkpoint.selective_ac_option op"
+NO_AC = "--activation_checkpoint.mode none"
+ROW = re.compile(r"step: *(\d+) .*?loss: *(-?[\d.a-z]+).*?memory: *([\d.]+)GiB.*?tps: ([\d,]+)")
+
+
+@dataclass(frozen=True)
+class Case:
+    gpus: int
+    ours: str
+    titan: str
+    target: float
+
+
+CASES = {
+    "8B-bf16": Case(1, "8B --compute bfloat16 --captured", f"8B 1 {BF16} {NO_AC}", 1.06),
+    "8B-float8": Case(1, "8B --compute float8 --captured", f"8B 1 {BF16} {NO_AC} {FLOAT8}", 1.12),
+    "1B": Case(1, "1B --batch 2 --masters float32 --captured", f"1B 2 {NO_AC}", 1.08),
+    "8B-shard": Case(2, "8B --masters float32 --layout shard", f"8B 1 {NO_AC}", 1.06),
+    "8B-shard-float8": Case(
+        2, "8B --batch 2 --masters float32 --layout shard --compute float8 --activations selective",
+        f"8B 2 {OP} {FLOAT8}", 1.10,
+    ),
+}  # fmt: skip
+
+
+def titan_command(case: Case, assets: Path, steps: int) -> list[str]:
+    flavour, batch, *flags = case.titan.split()
+    launch = f"-m torch.distributed.run --nproc_per_node={case.gpus} --rdzv_backend c10d --rdzv_endpoint=localhost:0"
+    asked = (
+        f"--local-ranks-filter 0 --role rank --tee 3 -m benchmarks.gpu.titan --model.name llama3"
+        f" --model.hf_assets_path {assets}/tokenizer --training.dataset c4_test --training.dataset_path {assets}/text"
+        f" --optimizer.name AdamW --optimizer.lr 3e-4 --optimizer.eps 1e-8 --lr_scheduler.warmup_steps 200"
+        f" --training.max_norm 1.0 --metrics.log_freq 5 --metrics.disable_color_printing --job.dump_folder {assets}/dump"
+        f" --compile.enable --compile.components model,loss --model.flavor {flavour} --training.seq_len 8192"
+        f" --training.local_batch_size {batch} --training.steps {steps}"
+    )
+    return [sys.executable, *launch.split(), *asked.split(), *flags]
+
+
+def our_command(case: Case, steps: int, profile: bool) -> list[str]:
+    launch = f"-m torch.distributed.run --nproc_per_node={case.gpus} --rdzv_backend c10d --rdzv_endpoint=localhost:0"
+    asked = [*"-m benchmarks.gpu.step".split(), *case.ours.split(), "--steps", str(steps)]
+    return [sys.executable, *(launch.split() if case.gpus > 1 else []), *asked, *(["--profile"] if profile else [])]
+
+
+def run(command: list[str], log: Path, limit_s: float) -> str:
+    """What the command printed; its process group is ended at the limit."""
+    with log.open("w") as out:
+        out.write(" ".join(command) + "\n")
+        out.flush()
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, cwd=ROOT)
+        try:
+            process.wait(timeout=max(limit_s, 1))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return log.read_text()
+
+
+def titan_found(text: str) -> dict[str, Any]:
+    rows = [(int(step), loss, float(memory), float(speed.replace(",", ""))) for step, loss, memory, speed in ROW.findall(text)]
+    steady = sorted(speed for step, _, _, speed in rows if step >= 10)
+    if not steady:
+        return {"error": [line[-300:] for line in text.splitlines() if re.search("Error|error:|OutOfMemory", line)][:4]}
+    return {
+        "tokens_per_s": steady[len(steady) // 2],
+        "windows": steady,
+        "reserved_gib": max(memory for _, _, memory, _ in rows),
+        "losses": {step: float(loss) for step, loss, _, _ in rows},
+    }
+
+
+def our_found(text: str) -> dict[str, Any]:
+    line = next((line for line in reversed(text.splitlines()) if line.startswith("FOUND ")), None)
+    return {"error": text.splitlines()[-12:]} if line is None else dict(json.loads(line.removeprefix("FOUND ")))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--gpus", type=int, default=1)
+    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--ours-alone", action="store_true")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--deadline-s", type=float, default=580)
+    parser.add_argument("--logs", type=Path, default=Path("/tmp/gpu_training"))
+    asked = parser.parse_args()
+    end = time.monotonic() + asked.deadline_s
+    asked.logs.mkdir(parents=True, exist_ok=True)
+    if not asked.ours_alone:
+        from benchmarks.gpu.words import write_for_titan
+
+        write_for_titan(asked.logs)
+    results: dict[str, Any] = {}
+    for name, case in CASES.items():
+        if case.gpus != asked.gpus or (asked.only and name not in asked.only):
+            continue
+        began = time.monotonic()
+        ours = our_found(run(our_command(case, asked.steps, True), asked.logs / f"{name}.ours.log", min(150, end - began)))
+        middle = time.monotonic()
+        titan: dict[str, Any] = {}
+        if not asked.ours_alone:
+            titan = titan_found(run(titan_command(case, asked.logs, asked.steps), asked.logs / f"{name}.titan.log", min(170, end - middle)))
+        ratio = ours["tokens_per_s"] / titan["tokens_per_s"] if "error" not in ours | titan and titan else None
+        results[name] = {"ours": ours, "torchtitan": titan, "ratio": ratio, "target": case.target}
+        print(f"{name}: ratio {ratio} (target {case.target}); {middle - began:.0f} s ours, {time.monotonic() - middle:.0f} s torchtitan")
+        print(f"  ours {json.dumps(ours)}\n  torchtitan {json.dumps(titan)}", flush=True)
+    print(json.dumps({name: {"ratio": row["ratio"], "target": row["target"]} for name, row in results.items()}))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main()

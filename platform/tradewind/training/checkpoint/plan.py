@@ -1,0 +1,164 @@
+"""Who writes what: pieces of the state, laid out in files, and the metadata by which torch finds them.
+
+Torch's planner decides, so that replicas are written once and any other mesh can read the parts. It needs the ranks to
+meet, and its answer depends on types, shapes and placements alone: it is asked once, and again when those have changed.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint._nested_dict import flatten_state_dict
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import SavePlan, WriteItem, WriteItemType
+from torch.distributed.tensor import DTensor
+
+from tradewind.training.checkpoint.group import Group
+from tradewind.training.checkpoint.piece import Frames
+
+FILE_BYTES = 256 * 2**20
+"""Files grow to about this size: large enough for a store, small enough that several are on their way at a time."""
+ALIGNMENT = 64
+"""Of each piece in its file, and so of its numbers in memory, as in torch's own files."""
+METADATA = ".metadata"
+
+State = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of the state in a file. `num_bytes` counts what stands around the numbers too."""
+
+    item: WriteItem
+    offset: int
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    name: str
+    pieces: tuple[Piece, ...]
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What this rank writes. Rank 0 has the metadata of all, which names no checkpoint and so fits each."""
+
+    files: tuple[PlannedFile, ...]
+    metadata: bytes | None
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(file.num_bytes for file in self.files) + len(self.metadata or b"")
+
+
+class Planning:
+    """Plans states of one run, and keeps the last plan."""
+
+    def __init__(self, group: Group, frames: Frames) -> None:
+        self._group = group
+        self._frames = frames
+        self._seen: tuple[Any, ...] | None = None
+        self._plan = Plan((), None)
+
+    def plan(self, state: State) -> tuple[Plan, dict[str, Any]]:
+        """The plan of a state, and the state flattened, without DTensors' meshes copied. A collective."""
+        flat = flattened(state)
+        seen = tuple(_outline(name, value) for name, value in flat.items())
+        if not self._group.all(seen == self._seen):
+            self._plan = self._asked(state)
+            self._seen = seen
+        return self._plan, flat
+
+    def _asked(self, state: State) -> Plan:
+        planner = DefaultSavePlanner()
+        planner.set_up_planner(dict(state), is_coordinator=self._group.rank == 0)
+        plans = self._group.gather(planner.create_local_plan())
+        decided, metadata = planner.create_global_plan(plans) if plans else (None, None)
+        mine = planner.finish_plan(self._group.scatter(decided))
+        files = laid_out(self._sized(mine, flattened(state)), rank=self._group.rank)
+        places = self._group.gather(_places(files))
+        named = _with_places(metadata, decided, places) if metadata and decided and places else None
+        return Plan(files, named)
+
+    def _sized(self, plan: SavePlan, flat: Mapping[str, Any]) -> Iterable[tuple[WriteItem, int]]:
+        for item in sorted(plan.items, key=lambda one: one.type != WriteItemType.BYTE_IO):
+            value = value_of(item, flat)
+            if isinstance(value, torch.Tensor):
+                yield item, self._frames.size_of(value)
+            else:
+                yield item, len(pickled(value))
+
+
+def flattened(state: State) -> dict[str, Any]:
+    flat, _ = flatten_state_dict(dict(state))
+    return flat
+
+
+def value_of(item: WriteItem, flat: Mapping[str, Any]) -> Any:
+    """What an item of a plan means in a flattened state: of a DTensor this rank's part."""
+    value = flat[item.index.fqn]
+    return value.to_local().detach() if isinstance(value, DTensor) else value
+
+
+def pickled(value: Any) -> bytes:
+    """What is no tensor, as torch writes it."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def laid_out(sized: Iterable[tuple[WriteItem, int]], *, rank: int) -> tuple[PlannedFile, ...]:
+    """Pieces one behind the other in files of about FILE_BYTES; one that is larger has a file of its own."""
+    files: list[PlannedFile] = []
+    pieces: list[Piece] = []
+    end = 0
+    for item, num_bytes in sized:
+        if pieces and end + num_bytes > FILE_BYTES:
+            files.append(PlannedFile(_name(rank, len(files)), tuple(pieces), end))
+            pieces, end = [], 0
+        offset = math.ceil(end / ALIGNMENT) * ALIGNMENT
+        pieces.append(Piece(item, offset, num_bytes))
+        end = offset + num_bytes
+    if pieces:
+        files.append(PlannedFile(_name(rank, len(files)), tuple(pieces), end))
+    return tuple(files)
+
+
+def _name(rank: int, number: int) -> str:
+    return f"__{rank}_{number}.distcp"
+
+
+def _outline(name: str, value: Any) -> tuple[Any, ...]:
+    """What a plan depends on."""
+    if isinstance(value, DTensor):
+        return name, value.shape, value.dtype, value.placements, value.device_mesh
+    if isinstance(value, torch.Tensor):
+        return name, value.shape, value.dtype
+    return name, len(pickled(value))
+
+
+Places = dict[Any, tuple[str, int, int]]
+
+
+def _places(files: Sequence[PlannedFile]) -> Places:
+    return {piece.item.index: (file.name, piece.offset, piece.num_bytes) for file in files for piece in file.pieces}
+
+
+def _with_places(metadata: Metadata, plans: Sequence[SavePlan], places: Sequence[Places]) -> bytes:
+    """The metadata as `FileSystemReader` of torch expects it."""
+    metadata.storage_data = {
+        item.index: _StorageInfo(*mine[item.index])
+        for plan, mine in zip(plans, places, strict=True)
+        for item in plan.items
+    }
+    return pickle.dumps(metadata)

@@ -1,0 +1,31 @@
+"""The process group of a run's workers, formed by Ray Train and left to end with its processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ray.train.torch.config
+from ray.train._internal.base_worker_group import BaseWorkerGroup
+
+COLLECTIVE_TIMEOUT_S = 600
+"""A collective that takes longer has failed. A rank that is gone is noticed within a second, by Ray."""
+
+
+class _Backend(ray.train.torch.config._TorchBackend):  # type: ignore[misc]
+    def on_shutdown(self, worker_group: BaseWorkerGroup, backend_config: Any) -> None:
+        """Ray's own asks each worker to destroy its group, and waits for those that are stuck in a collective.
+
+        The workers are killed next, and the group with them.
+        """
+
+
+@dataclass
+class ProcessGroup(ray.train.torch.config.TorchConfig):  # type: ignore[misc]
+    """gloo between processors, nccl between accelerators."""
+
+    timeout_s: int = COLLECTIVE_TIMEOUT_S
+
+    @property
+    def backend_cls(self) -> type[_Backend]:
+        return _Backend

@@ -1,0 +1,46 @@
+"""Writes down where the workers of a run are, each time that they start, and keeps the log of whoever drives them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
+from ray.train.v2._internal.execution.worker_group import Worker, WorkerGroup
+
+from tradewind.records import RunWorker, RunWorkers
+from tradewind.training.logs import DRIVER, RunLog
+from tradewind.training.run import RunFiles
+
+_log = logging.getLogger(__name__)
+
+
+class Places(WorkerGroupCallback, ControllerCallback):  # type: ignore[misc]
+    def __init__(self, files: RunFiles) -> None:
+        self._files = files
+        self._diary: RunLog | None = None
+
+    def after_controller_start(self, train_run_context: Any) -> None:  # noqa: ARG002
+        self._diary = RunLog(self._files, DRIVER).__enter__()
+
+    async def before_controller_shutdown(self) -> None:
+        if self._diary:
+            self._diary.__exit__(None, None, None)
+
+    def after_worker_group_start(self, worker_group: WorkerGroup) -> None:
+        workers = tuple(_place(worker) for worker in worker_group.get_workers())
+        record = RunWorkers(run=self._files.run, workers=workers, parents=(f"run:{self._files.run}",))
+        self._files.store.put(self._files.key(f"workers/{record.created_at:%Y%m%d-%H%M%S-%f}.json"), record.to_json())
+        hosts = ", ".join(sorted({worker.host for worker in workers}))
+        _log.info("%d workers have started on %s", len(workers), hosts)
+
+
+def _place(worker: Worker) -> RunWorker:
+    return RunWorker(
+        rank=worker.distributed_context.world_rank,
+        host=worker.metadata.hostname,
+        address=worker.metadata.node_ip,
+        node=worker.metadata.node_id,
+        pid=worker.metadata.pid,
+        chips=tuple(map(str, worker.metadata.gpu_ids)),
+    )
