@@ -34,18 +34,22 @@ from benchmarks.machine import describe_machine
 
 EVERY = 20
 """Steps between checkpoints."""
-BLOCKS = 6
+BLOCKS = 4
 """Blocks of EVERY steps of each kind, in turn."""
-GROWTH = ((1, 16e6), (1, 64e6), (2, 16e6), (2, 64e6), (4, 64e6))
-"""Ranks and bytes of the whole state."""
-PIECES = (64, 512, 4096)
-"""Tensors of a state, for what depends on their number."""
+TENSORS = 256
+GROWTH = (
+    *((1, num_bytes, TENSORS) for num_bytes in (16e6, 64e6, 256e6)),
+    *((1, 16e6, tensors) for tensors in (1024, 4096)),
+    *((2, num_bytes, TENSORS) for num_bytes in (16e6, 64e6, 256e6)),
+    *((4, num_bytes, TENSORS) for num_bytes in (64e6, 256e6)),
+)
+"""Ranks, bytes of the whole state, and its tensors."""
 LIMIT_S = 1800
 COPY_BYTES = 256 * 2**20
-BYTES_PER_PARAMETER = 12
-"""Float32 weights and two moments, as in the state that is saved here."""
 LARGE = {"parameters": 405e9, "ranks": 1024, "tensors": 126 * 9 + 3, "bytes_per_parameter": 14}
 """Llama 3 405B (Grattafiori et al. 2024, table 3: 126 layers): bfloat16 weights, float32 masters and two moments."""
+KINDS = 4
+"""Tensors that each of its weights is kept in."""
 
 
 def main() -> None:
@@ -55,21 +59,15 @@ def main() -> None:
         limits = measure_limits(Path(folder))
         overhead = _spawned(1, measure_overhead, folder, arguments.parameters, arguments.tokens, arguments.device)[0]
         speed = _spawned(1, measure_speed, folder, arguments.parameters, arguments.device)[0]
-        print("overhead", json.dumps(overhead), file=sys.stderr)
-        growth = [
-            _spawned(ranks, measure_growth, folder, num_bytes, 256)[0]
-            for ranks, num_bytes in GROWTH
-            if ranks <= arguments.ranks
-        ]
-        pieces = [_spawned(1, measure_growth, folder, 16e6, count)[0] for count in PIECES]
+        worlds = sorted({ranks for ranks, _, _ in GROWTH if ranks <= arguments.ranks})
+        growth = [one for world in worlds for one in _spawned(world, measure_growths, folder)[0]]
     result = {
         "targets": {"async checkpoint, share of a step": {"value": overhead["ours"]["share"], "limit": 0.05}},
         "limits": limits,
         "overhead": overhead,
         "speed": speed,
         "growth": growth,
-        "pieces": pieces,
-        "fitted": fitted(growth, pieces),
+        "fitted": fitted(growth),
         "machine": {**machine, "load_after": describe_machine()["load"], **_versions()},
     }
     _print(result)
@@ -101,7 +99,8 @@ def measure_limits(folder: Path) -> dict[str, float]:
 def measure_overhead(folder: str, parameters: float, tokens: int, device: str) -> dict[str, Any]:
     """Seconds of EVERY steps with a checkpoint begun before them over those without, and how long the call stopped.
 
-    The least of all blocks is compared, because other work on the machine only adds; medians stand beside it.
+    The least of all blocks is compared, because other work on the machine only adds; medians stand beside it, and the
+    processor time of all threads, until everything is written, which is steadier than either.
     """
     model, optimizer, step = _training(parameters, tokens, device)
     for _ in range(3):
@@ -112,10 +111,11 @@ def measure_overhead(folder: str, parameters: float, tokens: int, device: str) -
     seconds: dict[str, list[float]] = {}
     stops: dict[str, list[float]] = {}
     waits: dict[str, list[float]] = {}
+    processor: dict[str, list[float]] = {}
     turns: list[tuple[str, Callable[[int], Finish]]] = [("none", lambda _: lambda: None), *ways.items()]
     for block in range(1, BLOCKS + 1):
         for name, way in turns[block % len(turns) :] + turns[: block % len(turns)]:  # nobody is always first
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             finish = way(block)
             stops.setdefault(name, []).append(time.perf_counter() - began)
             for _ in range(EVERY):
@@ -124,14 +124,17 @@ def measure_overhead(folder: str, parameters: float, tokens: int, device: str) -
             seconds.setdefault(name, []).append(ended - began)
             finish()
             waits.setdefault(name, []).append(time.perf_counter() - ended)
+            processor.setdefault(name, []).append(time.process_time() - used)
             shutil.rmtree(Path(folder) / name, ignore_errors=True)
-    without = min(seconds["none"])
+    without, used_without = min(seconds["none"]), median(processor["none"])
     found: dict[str, Any] = {
         name: {
             "seconds": seconds[name],
             "stop_s": median(stops[name]),
             "waited_after_s": median(waits[name]),
             "share": min(seconds[name]) / without - 1,
+            "processor_s": processor[name],
+            "processor_share": median(processor[name]) / used_without - 1,
             "share_of_medians": median(seconds[name]) / median(seconds["none"]) - 1,
         }
         for name in seconds
@@ -175,6 +178,13 @@ def measure_speed(folder: str, parameters: float, device: str) -> dict[str, Any]
     return best | {"state_bytes": num_bytes}
 
 
+def measure_growths(folder: str) -> list[dict[str, Any]]:
+    import torch.distributed as dist
+
+    world = dist.get_world_size()
+    return [measure_growth(folder, num_bytes, tensors) for ranks, num_bytes, tensors in GROWTH if ranks == world]
+
+
 def measure_growth(folder: str, num_bytes: float, tensors: int) -> dict[str, Any]:
     """Seconds of each part of a checkpoint of a state that all ranks share, the second of two: plans are made."""
     import torch.distributed as dist
@@ -216,37 +226,34 @@ def measure_growth(folder: str, num_bytes: float, tensors: int) -> dict[str, Any
     }
 
 
-def fitted(growth: list[dict[str, Any]], pieces: list[dict[str, Any]]) -> dict[str, Any]:
-    """`a + b · bytes / ranks` for what moves bytes, `a + b · pieces` for what names them; and both far away.
+def fitted(growth: list[dict[str, Any]]) -> dict[str, Any]:
+    """`a + b · bytes + c · tensors`, by least squares, and what that makes of a rank of the large run.
 
-    Ranks of this machine share its processors and its disk, so their bytes count together; each chip's host has its
-    own. So `b` is taken a byte of the machine, and used a byte of a rank.
+    Ranks of this machine share its processors and its disk, so the bytes of all count together here. Far away each
+    rank has a processor and a way to the store of its own, so there `b` is used with the bytes of a rank. The first
+    checkpoint plans the pieces of all ranks on one, so there `c` is used with all pieces.
     """
-    import numpy as np
-
     found: dict[str, Any] = {}
-    for part in ("stop_s", "write_s", "load_s"):
-        a, b = _line([one["bytes"] for one in growth], [one[part] for one in growth])
-        found[part] = {"a": a, "b": b, "large": a + b * _large_bytes() / LARGE["ranks"]}
-    counts = [one["tensors"] for one in pieces]
-    for part in ("first_s", "closing_s"):
-        a, b = _line(counts, [one[part] for one in pieces])
-        found[part] = {"a": a, "b": b, "large": a + b * LARGE["tensors"] * 4 * LARGE["ranks"]}
-    found["metadata_bytes"] = float(np.polyfit(counts, [one["metadata_bytes"] for one in pieces], 1)[0])
-    found["metadata_large_bytes"] = found["metadata_bytes"] * LARGE["tensors"] * 4 * LARGE["ranks"]
-    return found
+    own = LARGE["tensors"] * KINDS
+    for part in ("first_s", "stop_s", "write_s", "closing_s", "load_s"):
+        a, b, c = _plane(growth, part)
+        pieces = own * LARGE["ranks"] if part in ("first_s", "closing_s") else own
+        large = a + b * LARGE["parameters"] * LARGE["bytes_per_parameter"] / LARGE["ranks"] + c * pieces
+        found[part] = {"a_s": a, "b_s_per_gb": b * 1e9, "c_us_per_tensor": c * 1e6, "large_s": large}
+    each = (growth[4]["metadata_bytes"] - growth[3]["metadata_bytes"]) / (growth[4]["tensors"] - growth[3]["tensors"])
+    return found | {"metadata_bytes_per_piece": each, "large_metadata_bytes": each * own * LARGE["ranks"]}
 
 
-def _line(x: list[float], y: list[float]) -> tuple[float, float]:
-    """Least squares, with no less than nothing of each."""
+def _plane(growth: list[dict[str, Any]], part: str) -> tuple[float, float, float]:
+    """Least squares over the cases of one rank, with no less than nothing of each."""
     import numpy as np
 
-    slope, start = np.polyfit(x, y, 1)
-    return max(0.0, float(start)), max(0.0, float(slope))
-
-
-def _large_bytes() -> float:
-    return LARGE["parameters"] * LARGE["bytes_per_parameter"]
+    cases = [one for one in growth if one["ranks"] == 1]
+    known = np.array([(1.0, one["bytes"], one["tensors"]) for one in cases])
+    scale = known.max(axis=0)
+    found, *_ = np.linalg.lstsq(known / scale, np.array([one[part] for one in cases]))
+    a, b, c = (max(0.0, float(value)) for value in found / scale)
+    return a, b, c
 
 
 Finish = Callable[[], Any]
@@ -370,10 +377,13 @@ def _print(result: dict[str, Any]) -> None:
 
     overhead, console = result["overhead"], Console(width=120)
     title = f"{overhead['state_bytes'] / 1e6:.0f} MB, steps of {overhead['step_s']:.3f} s, a checkpoint every {EVERY}"
-    table = Table("", "share of step time", "call takes s", "waited for afterwards s", title=title)
+    table = Table(
+        "", "of step time", "of medians", "of processor time", "call takes s", "waited for afterwards s", title=title
+    )
     for name in ("ours", "dcp async_save", "dcp save", "torch.save"):
         one = overhead[name]
-        table.add_row(name, f"{one['share']:.1%}", f"{one['stop_s']:.3f}", f"{one['waited_after_s']:.2f}")
+        shares = (f"{one[which]:.1%}" for which in ("share", "share_of_medians", "processor_share"))
+        table.add_row(name, *shares, f"{one['stop_s']:.3f}", f"{one['waited_after_s']:.2f}")
     console.print(table)
     table = Table("", "GB/s", title="The whole state at once, and limits of the machine")
     for name, value in [*result["speed"].items(), *result["limits"].items()]:
@@ -381,7 +391,7 @@ def _print(result: dict[str, Any]) -> None:
             table.add_row(name, f"{value / 1e9:.2f}")
     console.print(table)
     table = Table("ranks", "MB", "tensors", "first s", "stop s", "write s", "closing s", "load s", title="Growth")
-    for one in [*result["growth"], *result["pieces"]]:
+    for one in result["growth"]:
         parts = ("first_s", "stop_s", "write_s", "closing_s", "load_s")
         table.add_row(
             str(one["ranks"]), f"{one['bytes'] / 1e6:.0f}", str(one["tensors"]), *(f"{one[part]:.3f}" for part in parts)

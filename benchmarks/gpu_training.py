@@ -24,6 +24,7 @@ FLOAT8 = "--model.converters quantize.linear.float8 --quantize.linear.float8.fil
 BF16 = "--training.dtype bfloat16"
 OP = "--activation_checkpoint.mode selective --activation_checkpoint.selective_ac_option op"
 NO_AC = "--activation_checkpoint.mode none"
+PIPELINE = "--parallelism.pipeline_parallel_degree 2 --parallelism.pipeline_parallel_schedule 1F1B"
 ROW = re.compile(r"step: *(\d+) .*?loss: *(-?[\d.a-z]+).*?memory: *([\d.]+)GiB.*?tps: ([\d,]+)")
 
 
@@ -32,18 +33,19 @@ class Case:
     gpus: int
     ours: str
     titan: str
+    """Flavour, batch, flags; empty for a case of ours alone."""
     target: float
 
 
 CASES = {
-    "8B-bf16": Case(1, "8B --compute bfloat16 --captured", f"8B 1 {BF16} {NO_AC}", 1.06),
-    "8B-float8": Case(1, "8B --compute float8 --captured", f"8B 1 {BF16} {NO_AC} {FLOAT8}", 1.12),
-    "1B": Case(1, "1B --batch 2 --masters float32 --captured", f"1B 2 {NO_AC}", 1.08),
-    "8B-shard": Case(2, "8B --masters float32 --layout shard", f"8B 1 {NO_AC}", 1.06),
-    "8B-shard-float8": Case(
-        2, "8B --batch 2 --masters float32 --layout shard --compute float8 --activations selective",
-        f"8B 2 {OP} {FLOAT8}", 1.10,
-    ),
+    "8B-bf16": Case(1, "8B --compute bfloat16", f"8B 1 {BF16} {NO_AC}", 1.06),
+    "8B-float8": Case(1, "8B --compute float8", f"8B 1 {BF16} {NO_AC} {FLOAT8}", 1.12),
+    "1B": Case(1, "1B --batch 2 --masters float32", f"1B 2 {NO_AC}", 1.08),
+    "8B-shard": Case(2, "8B --masters float32 --layout zero=3", f"8B 1 {NO_AC}", 1.06),
+    "8B-shard-float8": Case(2, "8B --batch 2 --masters float32 --layout zero=3 --compute float8", f"8B 2 {OP} {FLOAT8}", 1.10),
+    "8B-tensor": Case(2, "8B --layout tensor=2", f"8B 1 {BF16} {NO_AC} --parallelism.tensor_parallel_degree 2", 1.05),
+    "8B-pipeline": Case(2, "8B --batch 4 --layout pipeline=2 microbatches=4", f"8B 4 {BF16} {NO_AC} {PIPELINE}", 1.05),
+    "8B-shard-zero2": Case(2, "8B --masters float32 --layout zero=2", "", 1.06),
 }  # fmt: skip
 
 
@@ -63,7 +65,7 @@ def titan_command(case: Case, assets: Path, steps: int) -> list[str]:
 
 def our_command(case: Case, steps: int, profile: bool) -> list[str]:
     launch = f"-m torch.distributed.run --nproc_per_node={case.gpus} --rdzv_backend c10d --rdzv_endpoint=localhost:0"
-    asked = [*"-m benchmarks.gpu.step".split(), *case.ours.split(), "--steps", str(steps)]
+    asked = [*["-m", "benchmarks.gpu.step"], *case.ours.split(), "--steps", str(steps)]
     return [sys.executable, *(launch.split() if case.gpus > 1 else []), *asked, *(["--profile"] if profile else [])]
 
 
@@ -82,7 +84,10 @@ def run(command: list[str], log: Path, limit_s: float) -> str:
 
 
 def titan_found(text: str) -> dict[str, Any]:
-    rows = [(int(step), loss, float(memory), float(speed.replace(",", ""))) for step, loss, memory, speed in ROW.findall(text)]
+    rows = [
+        (int(step), loss, float(memory), float(speed.replace(",", "")))
+        for step, loss, memory, speed in ROW.findall(text)
+    ]
     steady = sorted(speed for step, _, _, speed in rows if step >= 10)
     if not steady:
         return {"error": [line[-300:] for line in text.splitlines() if re.search("Error|error:|OutOfMemory", line)][:4]}
@@ -119,14 +124,24 @@ def main() -> None:
         if case.gpus != asked.gpus or (asked.only and name not in asked.only):
             continue
         began = time.monotonic()
-        ours = our_found(run(our_command(case, asked.steps, True), asked.logs / f"{name}.ours.log", min(150, end - began)))
+        ours = our_found(
+            run(our_command(case, asked.steps, True), asked.logs / f"{name}.ours.log", min(150, end - began))
+        )
         middle = time.monotonic()
         titan: dict[str, Any] = {}
-        if not asked.ours_alone:
-            titan = titan_found(run(titan_command(case, asked.logs, asked.steps), asked.logs / f"{name}.titan.log", min(170, end - middle)))
+        if case.titan and not asked.ours_alone:
+            titan = titan_found(
+                run(
+                    titan_command(case, asked.logs, asked.steps),
+                    asked.logs / f"{name}.titan.log",
+                    min(170, end - middle),
+                )
+            )
         ratio = ours["tokens_per_s"] / titan["tokens_per_s"] if "error" not in ours | titan and titan else None
         results[name] = {"ours": ours, "torchtitan": titan, "ratio": ratio, "target": case.target}
-        print(f"{name}: ratio {ratio} (target {case.target}); {middle - began:.0f} s ours, {time.monotonic() - middle:.0f} s torchtitan")
+        print(
+            f"{name}: ratio {ratio} (target {case.target}); {middle - began:.0f} s ours, {time.monotonic() - middle:.0f} s torchtitan"
+        )
         print(f"  ours {json.dumps(ours)}\n  torchtitan {json.dumps(titan)}", flush=True)
     print(json.dumps({name: {"ratio": row["ratio"], "target": row["target"]} for name, row in results.items()}))
 

@@ -21,7 +21,10 @@ def main(rows: int = 8192, hidden: int = 4096, ffn: int = 14336) -> None:
         small = [cut(x) for x in inputs]
         mine = flat(work(*[x.clone() for x in small]))
         twin = flat(work(*[x.cpu() for x in small]))
-        error = max(float(((a.cpu().double() - b.double()).norm() / b.double().norm().clamp(min=1e-20))) for a, b in zip(mine, twin, strict=True))
+        error = max(
+            float((a.cpu().double() - b.double()).norm() / b.double().norm().clamp(min=1e-20))
+            for a, b in zip(mine, twin, strict=True)
+        )
         spent = seconds(lambda: work(*inputs))  # noqa: B023
         print(f"{name:24s} error {error:8.1e}  {spent * 1e3:7.3f} ms  {moved / spent / 1e12:5.2f} TB/s", flush=True)
 
@@ -62,7 +65,9 @@ def cases(rows: int, hidden: int, ffn: int) -> list[tuple[str, Callable[..., Any
     def cast(*both: bool, dtype: torch.dtype = E4M3) -> Callable[[Tensor, Tensor], Any]:
         def run(x: Tensor, top: Tensor) -> list[Tensor]:
             out = scaled((x,), top, dtype, rows=both[0], columns=both[1])
-            return [part.float() for part in (out.rows, out.columns, out.scale) if part is not None and len(x) < 1000] or [out.scale]
+            return [
+                part.float() for part in (out.rows, out.columns, out.scale) if part is not None and len(x) < 1000
+            ] or [out.scale]
 
         return run
 
@@ -72,7 +77,12 @@ def cases(rows: int, hidden: int, ffn: int) -> list[tuple[str, Callable[..., Any
         ("rms_norm_backward", lambda *t: K.rms_norm_backward(*t), [x, y, w, inverse, x], 4 * small),
         ("rms_norm_backward top", noted(K.rms_norm_backward), [x, y, w, inverse, x], 4 * small),
         ("turn", turned, [joined, angle], 2 * 2 * rows * 40 * 128),
-        ("join_turned_back top", noted(lambda q, k, v, a, t: K.join_turned_back(q, k, v, a.cos(), a.sin(), t)), [q, k, v, angle], 2 * 2 * rows * 48 * 128),
+        (
+            "join_turned_back top",
+            noted(lambda q, k, v, a, t: K.join_turned_back(q, k, v, a.cos(), a.sin(), t)),
+            [q, k, v, angle],
+            2 * 2 * rows * 48 * 128,
+        ),
         ("swiglu", lambda x: K.swiglu(x), [wide], 3 * large),
         ("swiglu top", noted(K.swiglu), [wide], 3 * large),
         ("swiglu_backward", lambda g, x: K.swiglu_backward(g, x), [inner, wide], 6 * large),
@@ -83,7 +93,12 @@ def cases(rows: int, hidden: int, ffn: int) -> list[tuple[str, Callable[..., Any
         ("cast columns", cast(False, True), [wide, top], 3 * large),
         ("cast both", cast(True, True, dtype=E5M2), [wide, top], 4 * large),
         ("cast both hidden", cast(True, True, dtype=E5M2), [x, top], 2 * small),
-        ("cross_entropy", lambda x, y: (K.cross_entropy_(x, y[: len(x)], 1e-4), x), [logits, targets], 2 * 2 * logits.numel()),
+        (
+            "cross_entropy",
+            lambda x, y: (K.cross_entropy_(x, y[: len(x)], 1e-4), x),
+            [logits, targets],
+            2 * 2 * logits.numel(),
+        ),
         ("squares", lambda x: K.squares([x.flatten()], [1.0]), [a], 2 * a.numel()),
         ("adamw bf16", adamw, [a, g, m, s, shrink], 14 * a.numel()),
         ("adamw float32 + copy", adamw, [masters[0], g[: 1 << 26], *masters[1:], shrink, copy], 28 * (1 << 26)),

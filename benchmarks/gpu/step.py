@@ -1,7 +1,7 @@
 """Our step: the production decoder, `accelerate` and AdamW, on the tokens that torchtitan reads. One JSON line last.
 
-    python3 -m benchmarks.gpu.step 8B --batch 1 --compute float8 [--masters float32] [--profile]
-    python3 -m torch.distributed.run --nproc_per_node 2 -m benchmarks.gpu.step 8B --masters float32 --layout shard
+python3 -m benchmarks.gpu.step 8B --batch 1 --compute float8 [--masters float32] [--profile]
+python3 -m torch.distributed.run --nproc_per_node 2 -m benchmarks.gpu.step 8B --masters float32 --layout zero=3
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+import torch.distributed as dist
+from torch import Tensor
 
 from benchmarks.gpu.words import sequences
-from tradewind.families import ModelShape, known_model
+from tradewind.families import ModelShape, known_model, parameters
 from tradewind.training.model import Decoder
 from tradewind.training.optimizer import AdamW
-from tradewind.training.precision import Captured, accelerate
+from tradewind.training.parallel import DistributedDecoder, Layout, Mesh, Precision
+from tradewind.training.precision import accelerate, settle
 
 PEAK_FLOPS = 989e12
 """Dense bf16 of an H100 or H200 SXM by its datasheet; torchtitan counts model FLOPs utilisation against it too."""
 LEARNING_RATE, WARMUP = 3e-4, 20
 WINDOW = 5
 """Steps that are timed together, as torchtitan does with `--metrics.log_freq 5`; the first window is left out."""
+ALONE = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
 KINDS = {
     "attention": ("fmha", "flash", "sdpa", "attention", "cudnn_generated"),
     "gemm": ("gemm", "cutlass", "nvjet", "cublas", "xmma", "splitk"),
@@ -46,35 +49,32 @@ def shape(size: str, time_: int) -> ModelShape:
     return {"8B": eight, "1B": small}[size]
 
 
-def build(asked: argparse.Namespace) -> tuple[Decoder, AdamW]:
-    dtype = getattr(torch, asked.masters)
-    sizes = shape(asked.size, asked.time)
-    with torch.device("meta"):
-        model = Decoder(sizes).to(dtype)
-    if asked.layout == "none":
-        model.to_empty(device="cuda")
-    done = accelerate(model, compute=asked.compute, activations=asked.activations, joined=asked.layout == "none", short_gradients=asked.layout == "none")
-    say(done)
-    if asked.layout == "shard":
-        shard(model)
-        model.to_empty(device="cuda")
+def build(asked: argparse.Namespace, sizes: ModelShape) -> Any:
+    """The model as the training loop builds it, for any layout; see `training.build`."""
+    masters = getattr(torch, asked.masters)
+    device = torch.device("cuda", torch.cuda.current_device())
+    layout = Layout.of(dist.get_world_size(), shape=sizes, **{name: int(size) for name, size in asked.layout})
+    mesh = Mesh.of(layout, device)
+    alone = layout.world == 1
+
+    def prepare(decoder: Decoder) -> None:
+        group = mesh.weights.get_group("tensor") if layout.tensor > 1 else None
+        say(accelerate(decoder, compute=asked.compute, activations=asked.activations, tensor_group=group))
+
+    compute = masters if alone else torch.bfloat16  # alone, masters have working copies
+    model = DistributedDecoder(
+        sizes, mesh, weights=masters, precision=Precision(compute=compute), before_sharding=prepare
+    )
+    if layout.shard == layout.tensor == 1:
+        for decoder in model.decoders:
+            settle(decoder)
+    say(f"{layout}")
     draw(model, sizes)
-    return model, AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
-
-
-def shard(model: Decoder) -> None:
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
-
-    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-    layers = list(model.model.layers.values())
-    for layer in layers:
-        fully_shard(layer, mp_policy=policy, reshard_after_forward=layer is not layers[-1])
-    fully_shard(model, mp_policy=policy, reshard_after_forward=False)
-    register_fsdp_forward_method(model, "loss")
+    return model
 
 
 @torch.no_grad()
-def draw(model: Decoder, sizes: ModelShape) -> None:
+def draw(model: Any, sizes: ModelShape) -> None:
     """First weights of the deviations that torchtitan draws (models/llama3/model/model.py, init_weights)."""
     torch.manual_seed(0)
     for name, weight in model.named_parameters():
@@ -95,38 +95,31 @@ def deviation(name: str, sizes: ModelShape) -> float:
     return 0.02
 
 
-def flops_per_token(model: nn.Module, sizes: ModelShape) -> float:
+def flops_per_token(sizes: ModelShape) -> float:
     """torchtitan's count: 6 a parameter outside of the embedding, attention as if not causal, nothing made again."""
-    count = sum(weight.numel() for weight in model.parameters()) - sizes.vocabulary * sizes.hidden
+    count = parameters(sizes) - sizes.vocabulary * sizes.hidden
     return 6.0 * count + 12 * sizes.layers * sizes.heads * sizes.head_dim * sizes.context
 
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
-    model, optimizer = build(asked)
     sizes = shape(asked.size, asked.time)
-    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    tokens = torch.tensor(sequences(asked.time, rank, ranks)).cuda()
-    group = torch.distributed.group.WORLD if ranks > 1 else None
-
-    def work(inputs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-        summed, count = model.loss(inputs, targets)
-        loss = summed / count
-        loss.backward()
-        return (loss.detach(),)
-
-    taken = tokens[: asked.batch]
-    run = Captured(work, model.parameters(), taken[:, :-1], taken[:, 1:]) if asked.captured else work
+    model = build(asked, sizes)
+    optimizer = AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+    layout, mesh = model.layout, model.mesh
+    rows = sequences(asked.time, mesh.data_rank, mesh.data_world)
+    tokens = torch.tensor(rows, device=mesh.device)
+    group = dist.group.WORLD if layout.world > 1 else None
+    scale = 1 / (asked.batch * asked.time * layout.data_world)
 
     def step(number: int) -> tuple[Tensor, Tensor]:
         begin = number * asked.batch % (len(tokens) - asked.batch + 1)
         batch = tokens[begin : begin + asked.batch]
-        for parameters in optimizer.param_groups:
-            parameters["lr"] = LEARNING_RATE * min(1.0, (number + 1) / (WARMUP + 1))
-        (loss,) = run(batch[:, :-1].contiguous(), batch[:, 1:].contiguous())
-        loss = loss.clone()
-        norm = optimizer.step(max_norm=1.0, stage_ranks=ranks, group=group)
+        for group_of in optimizer.param_groups:
+            group_of["lr"] = LEARNING_RATE * min(1.0, (number + 1) / (WARMUP + 1))
+        loss = model.train_pass(batch[:, :-1].contiguous(), batch[:, 1:].contiguous(), scale=scale)
+        norm = optimizer.step(max_norm=1.0, stage_ranks=layout.world // layout.pipeline, group=group)
         optimizer.zero_grad()
-        return loss, norm
+        return loss * scale, norm
 
     marks = [torch.cuda.Event(enable_timing=True) for _ in range(asked.steps // WINDOW + 1)]
     losses, norms = [], []
@@ -141,10 +134,10 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     torch.cuda.synchronize()
     windows = [a.elapsed_time(b) / 1e3 / WINDOW for a, b in itertools.pairwise(marks)]
     middle = sorted(windows[1:])[(len(windows) - 1) // 2]
-    if group is not None:
-        losses = [average(loss) for loss in losses]
-    speed = asked.batch * asked.time / middle
-    flops = flops_per_token(model, sizes)
+    for loss in losses:
+        dist.all_reduce(loss, group=mesh.loss_group)
+    speed = asked.batch * asked.time * layout.data_world / layout.world / middle
+    flops = flops_per_token(sizes)
     found: dict[str, Any] = {
         "step_ms": 1e3 * middle,
         "windows_ms": [round(1e3 * window, 1) for window in windows],
@@ -152,21 +145,22 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         "mfu": speed * flops / PEAK_FLOPS,
         "reserved_gib": torch.cuda.max_memory_reserved() / 2**30,
         "allocated_gib": torch.cuda.max_memory_allocated() / 2**30,
-        "losses": {number + 1: round(losses[number].item(), 4) for number in range(asked.steps) if number % 5 == 4 or number == 0},
-        "norms": {number + 1: round(norms[number].item(), 3) for number in range(asked.steps) if number % 5 == 4 or number == 0},
-        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "losses": {
+            number + 1: round(losses[number].item(), 4)
+            for number in range(asked.steps)
+            if number % 5 == 4 or number == 0
+        },
+        "norms": {
+            number + 1: round(norms[number].item(), 3)
+            for number in range(asked.steps)
+            if number % 5 == 4 or number == 0
+        },
+        "parameters": parameters(sizes),
         "card": torch.cuda.get_device_name(),
     }
     if asked.profile:
         found["profile"] = profile(step, asked.steps)
     return found
-
-
-def average(x: Tensor) -> Tensor:
-    import torch.distributed as dist
-
-    dist.all_reduce(x, op=dist.ReduceOp.AVG)
-    return x
 
 
 def profile(step: Any, start: int, steps: int = 2) -> dict[str, float]:
@@ -229,17 +223,16 @@ def main() -> None:
     parser.add_argument("--compute", default="bfloat16")
     parser.add_argument("--masters", default="bfloat16")
     parser.add_argument("--activations", default="none")
-    parser.add_argument("--layout", default="none", choices=["none", "shard"])
-    parser.add_argument("--captured", action="store_true")
+    parser.add_argument("--layout", nargs="*", default=[], type=lambda part: part.split("="), help="tensor=2 zero=3 …")
     parser.add_argument("--profile", action="store_true")
     asked = parser.parse_args()
-    if "RANK" in os.environ:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        torch.distributed.init_process_group("nccl", device_id=torch.device("cuda", int(os.environ["LOCAL_RANK"])))
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    for name, value in ALONE.items():
+        os.environ.setdefault(name, value)
+    dist.init_process_group("nccl", device_id=torch.device("cuda", torch.cuda.current_device()))
     found = measure(asked)
     say("FOUND " + json.dumps(found))
-    if "RANK" in os.environ:
-        torch.distributed.destroy_process_group()
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

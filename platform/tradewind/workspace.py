@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -415,17 +416,20 @@ class WorkspaceModels(Models):
             spec.model, vocabulary=dataset.tokenizer_file.vocabulary, context=spec.batch.tokens_per_sequence
         )
         card = training.model_card(start, checkpoint, name=name)
-        files = training.hugging_face_files(self.store, checkpoint, shape, dataset, card=card)
-        model = self.add(
-            name,
-            files,
-            parents=(checkpoint.id, start.id, *start.parents),
-            family=shape.family,
-            parameters=start.parameters,
-            context=shape.context,
-            heldout_loss=checkpoint.heldout_loss,
-            card={"run": start.run, "step": checkpoint.step, "tokens": checkpoint.tokens, "dataset": start.dataset},
-        )
+        with TemporaryDirectory(prefix="export-") as folder:
+            files = training.hugging_face_files(
+                self.store, checkpoint, shape, dataset, card=card, folder=Path(folder), lora=spec.lora
+            )
+            model = self.add(
+                name,
+                files,
+                parents=(checkpoint.id, start.id, *start.parents),
+                family=shape.family,
+                parameters=start.parameters,
+                context=shape.context,
+                heldout_loss=checkpoint.heldout_loss,
+                card={"run": start.run, "step": checkpoint.step, "tokens": checkpoint.tokens, "dataset": start.dataset},
+            )
         if alias:
             self.promote(model.reference, alias=alias)
         return model

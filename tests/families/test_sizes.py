@@ -73,7 +73,7 @@ def tiny(name: str, seed: int, **changes: Any) -> ModelShape:
     kv_heads, head_dim = pick((1, 2)), pick((8, 16))
     latent = Latent(pick((None, 24)), pick((16, 24)), 8, pick((8, 16)), pick((8, 16)))
     routed = Experts(routed=pick((4, 8)), active=2, shared=pick((1, 2)), ffn=pick((24, 40)), dense_layers=pick((0, 1)))
-    groups = pick(({}, {"groups": 2, "chosen_groups": 1}))
+    groups: dict[str, Any] = pick(({}, {"groups": 2, "chosen_groups": 1}))
     sizes: dict[str, Any] = {
         "family": name, "vocabulary": pick((320, 512)), "hidden": pick((32, 64)), "layers": 3,
         "heads": 2 * kv_heads, "kv_heads": kv_heads, "head_dim": head_dim, "ffn": pick((48, 96)), "context": 64,

@@ -8,7 +8,16 @@ import time
 from ray.autoscaler._private._azure.node_provider import AzureNodeProvider
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-TAGS = {"ray-node-type": "worker", "ray-user-node-type": "t4-spot", "ray-node-name": "ray-harbour-worker"}
+from tradewind.clusters.hybrid.backend import Backend
+from tradewind.clusters.hybrid.census import count
+from tradewind.clusters.hybrid.failures import understand
+from tradewind.clusters.hybrid.remains import delete, find_remains
+
+TAGS = {
+    "ray-node-type": "worker",
+    "ray-user-node-type": "t4-spot",
+    "ray-node-name": "ray-harbour-azure-worker",
+}
 
 config = prepare_config(json.load(sys.stdin))
 validate_config(config)
@@ -26,11 +35,24 @@ try:
     provider.create_node(sold_out, dict(TAGS), 1)
 except Exception as exc:  # noqa: BLE001
     refusal = f"{type(exc).__name__}: {exc}"
-provider.terminate_nodes(created)
+    understood = understand(exc, where="azure").outcome
+backend = Backend("azure", "azure", provider)
+(failed,) = set(provider.non_terminated_nodes({})) - set(created)
+counted = [one.native for one in count(backend, config["cluster_name"]) if one.failed]
+in_use = find_remains(provider, config["cluster_name"])
+backend.end(created)
+provider.compute_client.virtual_machines.begin_delete(config["provider"]["resource_group"], failed).wait()
 end = time.monotonic() + 30
 while provider.non_terminated_nodes({}) and time.monotonic() < end:
     time.sleep(0.1)
 left = provider.non_terminated_nodes({})
+while provider.terminating_nodes and time.monotonic() < end:
+    provider.non_terminated_nodes({})
+    time.sleep(0.1)
+remains = find_remains(provider, config["cluster_name"])
+others = find_remains(provider, config["cluster_name"][:-1])
+for one in remains:
+    delete(provider, one)
 provider.cleanup_cluster_resources()
 found = {
     "created": created,
@@ -38,6 +60,11 @@ found = {
     "running": running,
     "tagged": tagged,
     "refusal": refusal,
+    "understood": understood,
+    "failed": [failed] == counted,
+    "in_use": in_use,
+    "remains": [one.kind for one in remains],
+    "others": others,
     "left": left,
 }
 print("FOUND", json.dumps(found))

@@ -9,8 +9,9 @@ import ray
 
 tasks = dict(part.split("=") for part in sys.argv[1].split(","))  # such as spot=2,own=1
 hold_s, timeout_s = float(sys.argv[2]), float(sys.argv[3])
-APART_S = 8.0 if len(tasks) > 1 else 0.0
-"""Between kinds of tasks: where hosts share a few processors, Ray does not start on all of them within its 30 s."""
+APART_S = 20.0
+"""Until the next kind of tasks follows one that has no result yet: hosts of a lab share a few processors, and a raylet
+gives up when its agent has not started within 15 s (Ray 2.60)."""
 
 ray.init(address="auto", log_to_driver=False)
 
@@ -26,7 +27,7 @@ def ask(seconds: float) -> dict[str, list[tuple[str, float]]]:
     asked = {}
     for name, count in tasks.items():
         asked[name] = [work.options(resources={name: 1}).remote(seconds) for _ in range(int(count))]
-        time.sleep(APART_S)
+        ray.wait(asked[name], timeout=APART_S if len(tasks) > 1 else 0)
     end = time.monotonic() + timeout_s
     return {name: ray.get(refs, timeout=max(1, end - time.monotonic())) for name, refs in asked.items()}
 

@@ -48,7 +48,7 @@ class Cluster:
         command = "ray up --yes --no-config-cache cluster.yaml"
         self._timed("up", f"{command} || {command}", UP_TIMEOUT_S)
 
-    def ask(self, tasks: dict[str, int], *, hold_s: float = 0.0, timeout_s: float = 240) -> dict[str, list[str]]:
+    def ask(self, tasks: dict[str, int], *, hold_s: float = 0.0, timeout_s: float = 400) -> dict[str, list[str]]:
         """Run tasks that need a resource each, and wait for them. Gives the names of the hosts that did them."""
         self.laptop.path("demand.py").write_text(DEMAND.read_text())
         wanted = ",".join(f"{resource}={count}" for resource, count in tasks.items())

@@ -58,12 +58,12 @@ def test_provider_makes_lists_tags_and_deletes_machines_and_what_belongs_to_them
     assert found["running"] == [True, True]
     assert found["tagged"] == found["created"][:1]
     assert "AllocationFailed" in found["refusal"]
+    assert found["understood"] == "sold_out"
+    assert found["failed"], "a machine that was never allocated is kept by Azure and listed by Ray"
     assert found["left"] == arm.machines() == []
-    # What was sold out leaves its interface, as on Azure, and nothing of Ray's removes that.
-    assert {resource["type"] for resource in arm.subscription.resources.values()} == {
-        "Microsoft.Network/networkInterfaces",
-        "Microsoft.Network/publicIpAddresses",
-    }
+    assert found["remains"] == ["microsoft.network/networkinterfaces", "microsoft.network/publicipaddresses"]
+    assert found["in_use"] == found["others"] == []
+    assert arm.subscription.resources == {}
 
 
 def test_cluster_grows_on_spot_machines_for_a_task_and_leaves_nothing(arm: Arm, laptop: Host, hosts: Hosts) -> None:

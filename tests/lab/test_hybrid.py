@@ -17,7 +17,7 @@ from tradewind.clusters.ports import GCS
 from tradewind.testing.clouds.hosts import Host, Hosts, missing_programs
 from tradewind.testing.clouds.network import Network, start_network
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 OUTAGE_S = 60.0
 WARNING_S = 20.0
@@ -67,7 +67,7 @@ def test_workers_that_are_idle_end_in_all_clouds(harbour: Harbour) -> None:
 def test_no_task_is_lost_when_machines_are_taken_with_and_without_a_warning(harbour: Harbour) -> None:
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(harbour.cluster.ask, {"spot": 12}, hold_s=3.0)
-        wait_until(lambda: len(harbour.working("west")) == 2, "tasks run on two machines", timeout_s=120)
+        wait_until(lambda: len(harbour.working("west")) == 2, "tasks run on two machines", timeout_s=240)
         warned, silent = harbour.working("west")
         harbour.ec2.interrupt(harbour.machine(silent))
         take_back_with_warning(harbour, warned)
@@ -98,7 +98,7 @@ def test_machine_reaches_the_head_through_the_overlay_alone_and_is_kept_while_it
     before = len(harbour.launches())
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(harbour.cluster.ask, {"google": 2}, hold_s=OUTAGE_S / 2)
-        wait_until(lambda: harbour.working("google"), "a task runs at Google", timeout_s=120)
+        wait_until(lambda: harbour.working("google"), "a task runs at Google", timeout_s=240)
         harbour.gce.weather.is_down = True
         began = time.monotonic()
         (host,) = harbour.at("google")
@@ -119,8 +119,8 @@ def reaches(host: Host, address: str, port: int) -> bool:
 
 def test_killed_head_process_comes_back_with_its_jobs_and_machines(harbour: Harbour) -> None:
     """While one job runs on machines of two clouds, and another one waits for a host."""
-    harbour.submit("runs", "python ~/demand.py google=2,east=2 15 200")
-    wait_until(lambda: harbour.working("google") and harbour.working("east"), "both work", timeout_s=120)
+    harbour.submit("runs", "python ~/demand.py google=2,east=2 15 300")
+    wait_until(lambda: harbour.working("google") and harbour.working("east"), "both work", timeout_s=240)
     harbour.submit("waits", "hostname", "--entrypoint-resources", '{"own": 1}')
     machines, launches = harbour.machines(), len(harbour.launches())
     killed = harbour.on_head("pgrep -x gcs_server")
@@ -128,7 +128,7 @@ def test_killed_head_process_comes_back_with_its_jobs_and_machines(harbour: Harb
     back_s = wait_until(lambda: set(harbour.jobs()) == {"runs", "waits"}, "the jobs are known", timeout_s=60)
     assert harbour.on_head("pgrep -x gcs_server") != killed
     harbour.cluster.seconds["killed head to jobs"] = round(back_s, 2)
-    wait_until(lambda: set(harbour.jobs().values()) == {"SUCCEEDED"}, "both jobs are done", timeout_s=180)
+    wait_until(lambda: set(harbour.jobs().values()) == {"SUCCEEDED"}, "both jobs are done", timeout_s=300)
     hosts = answer_in(harbour.on_head(f"ray job logs {DASHBOARD} runs"))["hosts"]
     assert {*hosts["google"], *hosts["east"]} == {f"ip-{one.address.replace('.', '-')}" for one in machines}
     assert {launch.node_type for launch in harbour.launches()[launches:]} <= {"own"}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ def test_what_is_written_loads_in_transformers_with_the_same_logits(shape: Model
 
     mine = ours(shape)
     write(mine, tmp_path, max_shard_bytes=20_000)
-    loaded, report = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)  # type: ignore[no-untyped-call]
-    assert not (report["missing_keys"] or report["unexpected_keys"] or report["mismatched_keys"])
+    made: Any = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    loaded, report = made
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     same_logits(mine, loaded.eval(), shape)
 
 
@@ -137,7 +139,7 @@ def test_writing_takes_one_tensor_at_a_time(tmp_path: Path) -> None:
             assert sum(reference() is not None for reference in alive) <= 2
 
     write_weights(watched(), model.shape, tmp_path, max_shard_bytes=20_000)
-    assert len(alive) == len(model.state_dict())
+    assert len(alive) == len(model.state_dict())  # no head is tied here
 
 
 def sharded(shape: ModelShape) -> Decoder:
@@ -162,16 +164,11 @@ def loads_its_part(shape: ModelShape, folder: Path, target: Path) -> tuple[int, 
         inside = tuple(slice(first, first + size) for first, size in zip(offsets, local.shape, strict=True))
         assert torch.equal(local, state[name][inside]), name
         held += local.numel() * 4
-    whole = full_tensors(model)
-    if torch.distributed.get_rank() == 0:
-        write_weights(whole, shape, target)
-    else:
-        for _ in whole:
-            pass
-    return sum(size for size in store.read), held
+    write_weights(full_tensors(model), shape, target if torch.distributed.get_rank() == 0 else None)
+    return sum(store.read), held
 
 
-@pytest.mark.parametrize("name", ["untied", "deepseek v3", "qwen3 moe"])
+@pytest.mark.parametrize("name", ["grouped", "deepseek v3"])
 def test_each_rank_reads_only_what_it_holds(name: str, tmp_path: Path, ranks: Ranks) -> None:
     shape, (source, target) = SHAPES[name], (tmp_path / "source", tmp_path / "target")
     source.mkdir()
@@ -217,7 +214,7 @@ def test_fp8_weights_are_multiplied_out_by_blocks(tmp_path: Path) -> None:
 def test_fp8_weights_without_scales_are_refused(tmp_path: Path) -> None:
     model = ours(SHAPES["llama"])
     write(model, tmp_path, dtype=torch.float8_e4m3fn)
-    with pytest.raises(SpecError, match="is in torch.float8_e4m3fn without scales"):
+    with pytest.raises(SpecError, match=r"is in torch\.float8_e4m3fn without scales"):
         load_into(model, tmp_path)
 
 
@@ -231,8 +228,6 @@ def test_fp8_weights_without_scales_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_weights_of_another_model_are_refused(change: dict[str, Any], complaint: str | None, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     write(ours(SHAPES["untied"]), tmp_path)
     other = Decoder(replace(SHAPES["untied"], **change))
     if complaint is None:
@@ -244,8 +239,8 @@ def test_weights_of_another_model_are_refused(change: dict[str, Any], complaint:
 
 def test_tensors_without_a_place_are_refused(tmp_path: Path) -> None:
     write(ours(SHAPES["qwen2"]), tmp_path)
-    with pytest.raises(SpecError, match=r"self_attn.k_proj.bias and 5 more tensors that the model has no place for"):
-        load_into(Decoder(SHAPES["grouped"].__class__(**{**SHAPES["qwen2"].__dict__, "qkv_bias": False})), tmp_path)
+    with pytest.raises(SpecError, match=r"self_attn.q_proj.bias and 5 more tensors that the model has no place for"):
+        load_into(Decoder(replace(SHAPES["qwen2"], qkv_bias=False)), tmp_path)
 
 
 @pytest.mark.parametrize("cut", [4, 100, -1])
@@ -258,5 +253,5 @@ def test_file_that_is_cut_short_is_refused(cut: int, tmp_path: Path) -> None:
 
 
 def test_folder_without_weights_is_said_to_have_none(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="has neither model.safetensors nor"):
+    with pytest.raises(NotFoundError, match=r"has neither model\.safetensors nor"):
         load_into(Decoder(SHAPES["llama"]), tmp_path)

@@ -55,7 +55,7 @@ def sweep(
     found = provider.sweep(dry_run=True)
     ended = found
     if found.ended and not dry_run:
-        confirm(f"{len(found.ended)} machines of {provider.cluster_name} will be ended.", yes=yes)
+        confirm(f"{len(found.ended)} leaks of {provider.cluster_name} will be ended.", yes=yes)
         ended = provider.sweep()
         provider.journal.flush(10.0)
     if json:

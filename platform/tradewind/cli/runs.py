@@ -140,6 +140,22 @@ def verify(run: Name, workspace: Where = None, json: Json = False) -> None:
 
 
 @app.command()
+def tensorboard(
+    run: Name,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `tensorboard --logdir` is to read.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    workspace: Where = None,
+) -> None:
+    """Write a run's curves as TensorBoard's event files, below FOLDER."""
+    from tradewind.training.tensorboard import write_events
+    from tradewind.workspace import Workspace
+
+    found = Workspace(workspace).runs.get(run)
+    steps = write_events(found, folder, follow=follow)
+    typer.echo(f"{steps} steps of {found.name}; look at them: tensorboard --logdir {folder}")
+
+
+@app.command()
 def report(
     run: Name,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the page to this file.")] = None,

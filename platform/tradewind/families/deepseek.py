@@ -89,8 +89,9 @@ class DeepSeek:
 
 
 def _experts_of_spec(spec: ModelSpec) -> Experts | None:
-    """V3's router. Its scale keeps the sum of the chosen experts as large as one of them (Liu et al. 2025, Muon is
-    scalable for LLM training, appendix C), where V3 itself has 2.5 for 8."""
+    """V3's router. Its scale makes the sum of the chosen experts as large as one of them: each has about 1/active of
+    the weight, and what they give is independent at first. V3 itself has 2.5 for 8.
+    """
     active = spec.experts.active if spec.experts else 1
     return experts_of_spec(spec, scoring="sigmoid", scale=math.sqrt(active))
 

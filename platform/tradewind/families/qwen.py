@@ -58,12 +58,13 @@ class Qwen:
 
 
 def _experts(config: dict[str, Any]) -> Experts:
+    """What `config.json` states; transformers 5.23 has another name for the number of experts than 5.17 and vLLM."""
     need(config, "decoder_sparse_step", 1)
     dense = config.get("mlp_only_layers") or []
     if dense != list(range(len(dense))):
         raise SpecError(f"config.json: mlp_only_layers is {dense}; only first layers are known here")
     return Experts(
-        routed=size(config, "num_experts"),
+        routed=size(config, "num_local_experts" if "num_local_experts" in config else "num_experts"),
         active=size(config, "num_experts_per_tok"),
         shared=0,
         ffn=size(config, "moe_intermediate_size"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from tradewind.errors import SpecError, did_you_mean
 
@@ -58,7 +58,7 @@ def rope_scaling(config: Mapping[str, Any]) -> RopeScaling | None:
         given["original_context"] = original or config.get("max_position_embeddings")
     if not isinstance(stated.get("factor"), int | float):
         raise SpecError(f"config.json: the factor of {kind} positions is {stated.get('factor')!r}, not a number")
-    return RopeScaling(kind, float(stated["factor"]), **given)
+    return RopeScaling(cast(Any, kind), float(stated["factor"]), **given)
 
 
 def rope_config(theta: float, scaling: RopeScaling | None) -> dict[str, Any]:

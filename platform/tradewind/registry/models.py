@@ -100,7 +100,7 @@ class Models:
     def add(
         self,
         name: str,
-        files: Mapping[str, bytes],
+        files: Mapping[str, bytes | Path],
         *,
         parents: tuple[str, ...],
         family: str,

@@ -210,3 +210,9 @@ class TrainSpec(Spec):
         if self.min_workers is not None and self.min_workers > self.workers:
             raise ValueError(f"min_workers {self.min_workers} is more than workers {self.workers}")
         return self
+
+    @model_validator(mode="after")
+    def _adapters_have_weights(self) -> Self:
+        if self.lora and not self.start_from:
+            raise ValueError("lora trains beside the weights of a model: name it in start_from")
+        return self

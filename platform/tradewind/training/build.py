@@ -14,6 +14,7 @@ from tradewind.training.hugging_face import load_into
 from tradewind.training.job import Job
 from tradewind.training.model import Decoder
 from tradewind.training.model.lora import add_adapters
+from tradewind.training.origin import opened
 from tradewind.training.parallel import DistributedDecoder, Mesh, Precision
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float8": torch.bfloat16}
@@ -39,11 +40,13 @@ def build(job: Job, mesh: Mesh) -> DistributedDecoder:
 
 def first_weights(job: Job, model: DistributedDecoder) -> None:
     """Draw the weights of the seed, or read those that the run starts from; adapters are drawn either way."""
-    if not job.start_from or job.spec.lora:
+    start_from = job.spec.start_from
+    if start_from is None or job.spec.lora:
         model.initialize(job.spec.seed)
-    if job.start_from:
-        for decoder in model.decoders:
-            load_into(decoder, job.start_from)
+    if start_from is not None:
+        with opened(job.store, start_from) as files:
+            for decoder in model.decoders:
+                load_into(decoder, files)
 
 
 def compute_format(job: Job, device: torch.device) -> str:

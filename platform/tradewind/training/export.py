@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tradewind.datasets import Dataset
 from tradewind.families import ModelShape, family
 from tradewind.records import CheckpointRecord, RunStart
+from tradewind.specs.train import LoraSpec
 from tradewind.storage import Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def hugging_face_files(
-    store: Store, record: CheckpointRecord, shape: ModelShape, dataset: Dataset, *, card: str
-) -> dict[str, bytes]:
-    """File names and contents. `transformers` loads them without tradewind. Raises IntegrityError for damaged parts."""
+    store: Store,
+    record: CheckpointRecord,
+    shape: ModelShape,
+    dataset: Dataset,
+    *,
+    card: str,
+    folder: Path,
+    lora: LoraSpec | None = None,
+) -> dict[str, bytes | Path]:
+    """File names and contents; those of weights lie in `folder`, and no two tensors are in memory at once.
+
+    With `lora`, the checkpoint's adapters are merged into the weights. `transformers` loads the files without
+    tradewind. Raises IntegrityError for damaged parts.
+    """
     end_of_text = dataset.tokenizer_file.end_of_text
     end_id = dataset.tokenizer().token_to_id(end_of_text)
     tokens = {"bos_token_id": end_id, "eos_token_id": end_id}
@@ -26,7 +43,7 @@ def hugging_face_files(
         "clean_up_tokenization_spaces": False,
     }
     return {
-        "model.safetensors": _weights(store, record, shape),
+        **_weights(store, record, shape, folder, lora),
         "config.json": _json(family(shape.family).hugging_face_config(shape) | tokens),
         "generation_config.json": _json(tokens),
         "tokenizer.json": dataset.tokenizer_json(),
@@ -35,17 +52,34 @@ def hugging_face_files(
     }
 
 
-def _weights(store: Store, record: CheckpointRecord, shape: ModelShape) -> bytes:
-    import safetensors.torch
+def _weights(
+    store: Store, record: CheckpointRecord, shape: ModelShape, folder: Path, lora: LoraSpec | None
+) -> dict[str, Path]:
+    from tradewind.training.hugging_face import write_weights
 
-    from tradewind.training import checkpoint
+    names = write_weights(_parameters(store, record, shape, lora), shape, folder)
+    return {name: folder / name for name in names}
+
+
+def _parameters(
+    store: Store, record: CheckpointRecord, shape: ModelShape, lora: LoraSpec | None
+) -> Iterator[tuple[str, Tensor]]:
+    """The checkpoint's parameters, each read when it is asked for."""
+    import torch
+
+    from tradewind.training.checkpoint.reading import fill, read_metadata
     from tradewind.training.model import Decoder
+    from tradewind.training.model.lora import ADAPTER, add_adapters, merged, parts_of
 
-    state = checkpoint.TrainingState([Decoder(shape)], []).weights()
-    checkpoint.load(store, record, {"model": state}, alone=True)
-    if shape.tied:
-        state.pop("lm_head.weight", None)
-    return safetensors.torch.save({name: weight.contiguous() for name, weight in state.items()}, {"format": "pt"})
+    with torch.device("meta"):
+        model = Decoder(shape)
+        if lora:
+            add_adapters(model, rank=lora.rank, alpha=lora.alpha, projections=lora.on)
+    empty, metadata = model.state_dict(), read_metadata(store, record)
+    for name in (name for name in empty if ADAPTER not in name and not (shape.tied and name == "lm_head.weight")):
+        room = {part: torch.empty_like(empty[part], device="cpu") for part in parts_of(name, model)}
+        fill(store, record, {"model": room}, metadata)
+        yield name, merged(name, model, room)
 
 
 def _json(values: dict[str, Any]) -> bytes:

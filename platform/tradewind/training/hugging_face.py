@@ -1,4 +1,4 @@
-"""Weights in and out of Hugging Face's files, tensor by tensor: no process ever holds a model that is sharded over many.
+"""Weights in and out of Hugging Face's files, tensor by tensor: no process holds a model that is sharded over many.
 
 Each rank reads only the rows that it holds of a parameter. Writing gathers one parameter at a time.
 """
@@ -17,6 +17,7 @@ from tradewind.errors import SpecError
 from tradewind.families import ModelShape, from_hugging_face
 from tradewind.storage import Store, open_store
 from tradewind.training.model import Decoder
+from tradewind.training.model.experts import Router
 from tradewind.training.model.lora import ADAPTER, merged
 from tradewind.training.model.places import Place, places, places_among
 from tradewind.training.model.shards import local_part
@@ -26,6 +27,7 @@ Source: TypeAlias = str | Path | Store
 """A folder, the URL of one on any store, or a store whose root it is."""
 
 MAX_SHARD_BYTES = 5 * 10**9
+"""Of one file, as transformers has it."""
 FP8_BLOCK = 128
 """Side of the squares of weights that share a scale (DeepSeek-V3, section 3.3.2)."""
 NOT_NEEDED = ("rotary_emb.inv_freq", "_scale_inv")
@@ -54,6 +56,9 @@ def load_into(model: nn.Module, source: Source) -> None:
     files = open_tensors(_store(source))
     if isinstance(model, Decoder):
         _check_names(model.shape, files)
+    for module in model.modules():
+        if isinstance(module, Router):
+            module.visits.zero_()
     for name, weight in model.state_dict().items():
         if ADAPTER not in name:
             for place in places_among(name, tuple(weight.shape), files):
@@ -121,18 +126,19 @@ def _multiplied_out(part: Tensor, first_row: int, scales: Tensor) -> Tensor:
 def full_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """The parameters and buffers by the model's names, gathered one at a time, with adapters merged into them.
 
-    A collective for a sharded model: all ranks take all of them.
+    A tied head comes once, as the embedding. A collective for a sharded model: all ranks take all of them.
     """
     state = model.state_dict()
+    once, twice = ({name for name, _ in model.named_parameters(remove_duplicate=one)} for one in (True, False))
     for name in state:
-        if ADAPTER not in name:
+        if ADAPTER not in name and name not in twice - once:
             yield name, merged(name, model, state)
 
 
 def write_weights(
     parameters: Iterator[tuple[str, Tensor]],
     shape: ModelShape,
-    target: Source,
+    target: Source | None,
     *,
     dtype: torch.dtype = torch.float32,
     max_shard_bytes: int = MAX_SHARD_BYTES,
@@ -140,8 +146,13 @@ def write_weights(
     """Write the files that transformers and vLLM load, one at a time, the index last. Gives their names.
 
     `parameters` come by the names and in the order of `Decoder(shape).state_dict()`, as `full_tensors` gives them; a
-    tied head is left out. What balancing sets stays in float32.
+    tied head is left out. What balancing sets stays in float32. Without a target, a rank takes its part in gathering
+    them and writes nothing.
     """
+    if target is None:
+        for _ in parameters:
+            pass
+        return []
     planned = [
         PlannedTensor(place.name, _kept_type(name, dtype), place.shape)
         for name, size in _parameters(shape)

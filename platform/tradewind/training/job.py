@@ -23,8 +23,6 @@ class Job:
     """Versions with their weights."""
     store: Store
     team: str = ""
-    start_from: str = ""
-    """URL of the Hugging Face files whose weights are the first; empty where they are drawn."""
 
 
 def layout_of(job: Job, world: int) -> Layout:

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tradewind.clusters.notices import Notice
-from tradewind.errors import Remedy, TradewindError
+from tradewind.errors import Remedy, RunError
 
 
-class Preempted(TradewindError):  # noqa: N818 - it is none
+class Preempted(RunError):  # noqa: N818 - it is none
     """Workers have stopped on purpose, right behind a checkpoint. It is no failure, and counts as none."""
 
     remedy: ClassVar[Remedy] = "retry"
 
 
-class HangError(TradewindError):
+class HangError(RunError):
     """A step has not ended for so long that it never will."""
 
     remedy: ClassVar[Remedy] = "retry"

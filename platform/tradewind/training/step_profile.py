@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """What is in the name of an operation or of a kernel of each kind; the first that fits counts."""
 REST = "other"
+QUIET = {"KINETO_LOG_LEVEL": "99"}
+"""Keeps torch's profiler from writing lines of its own among the log's."""
 
 
 @dataclass
@@ -43,6 +46,7 @@ def looking(due: bool) -> Iterator[StepProfile]:
     if not due:
         yield found
         return
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     activities = [torch.profiler.ProfilerActivity.CPU]
     if torch.cuda.is_available():
         activities.append(torch.profiler.ProfilerActivity.CUDA)

@@ -166,7 +166,7 @@ def index_of(files: Mapping[str, Sequence[PlannedTensor]]) -> bytes:
 def write_files(
     files: Mapping[str, Sequence[PlannedTensor]], tensors: Iterator[tuple[str, Tensor]], store: Store
 ) -> None:
-    """Take the planned tensors in their order and write the files, one on this machine's disk at a time, then the index.
+    """Take the planned tensors in their order and write files, one at a time on this machine's disk, the index last.
 
     Raises ValueError when the tensors are others than planned.
     """

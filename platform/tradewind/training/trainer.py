@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from importlib import metadata
+from importlib.util import find_spec
 
 from tradewind.clusters import RaySession, is_local, this_machine, this_process
+from tradewind.datasets import Datasets
 from tradewind.errors import ConflictError, SpecError
 from tradewind.families import ModelShape, parameters, shape_of
 from tradewind.ledger import Budgets, this_team
@@ -18,10 +20,12 @@ from tradewind.records import Prediction, RunStart, now
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store
 from tradewind.training.baseline import bigram_loss
+from tradewind.training.checkpoint import remove_orphans
 from tradewind.training.control import is_asked_to_stop
 from tradewind.training.data import TrainingData, check_small, newest_versions, open_data
 from tradewind.training.job import Job, layout_of
 from tradewind.training.memory import check_memory
+from tradewind.training.origin import check_origin
 from tradewind.training.run import Run, RunFiles, take_up
 
 LIBRARIES = ("ray", "torch", "numpy", "tokenizers", "tradewind")
@@ -38,6 +42,8 @@ def prepare(store: Store, spec: TrainSpec) -> tuple[TrainingData, ModelShape]:
     shape = shape_of(spec.model, vocabulary=vocabulary, context=spec.batch.tokens_per_sequence)
     check_layout(store, spec, shape)
     check_vocabulary(spec, shape, vocabulary)
+    if spec.start_from:
+        check_origin(store, spec.start_from, shape, data.datasets[0])
     if is_local():
         check_memory(spec, shape)
     check_small(data)
@@ -67,7 +73,7 @@ def start(
     prediction: Prediction | None = None,
 ) -> Run:
     """Begin a run and return at once; `Run.wait` follows it. `prediction` is what it is expected to take."""
-    run, datasets = _begin(store, spec, data, shape, prediction)
+    run, datasets = begin(store, spec, data, shape, prediction)
     return _drive_in_thread(
         Job(run=run, spec=spec, shape=shape, datasets=datasets, store=store, team=this_team()), session, data
     )
@@ -78,16 +84,20 @@ def resume(run: Run, session: RaySession, *, anyway: bool = False) -> Run:
 
     `anyway` also takes up a run that is thought to go on elsewhere. Raises what `take_up` and `prepare` raise.
     """
+    job = job_of(run)
+    data = open_data(job.store, job.spec, job.datasets)
+    take_up(run, anyway=anyway)
+    return _drive_in_thread(job, session, data)
+
+
+def job_of(run: Run) -> Job:
+    """What the ranks of a run were given, read from its record."""
     store, record = run.files.store, run.record
     spec = TrainSpec.of(**record.spec)
     datasets = record.datasets or {record.dataset: 1.0}
-    data = open_data(store, spec, datasets)
-    shape = shape_of(
-        spec.model, vocabulary=data.datasets[0].tokenizer_file.vocabulary, context=spec.batch.tokens_per_sequence
-    )
-    take_up(run, anyway=anyway)
-    job = Job(run=run.name, spec=spec, shape=shape, datasets=datasets, store=store, team=record.team)
-    return _drive_in_thread(job, session, data)
+    vocabulary = Datasets(store).get(record.dataset).tokenizer_file.vocabulary
+    shape = shape_of(spec.model, vocabulary=vocabulary, context=spec.batch.tokens_per_sequence)
+    return Job(run=run.name, spec=spec, shape=shape, datasets=datasets, store=store, team=record.team)
 
 
 def _drive_in_thread(job: Job, session: RaySession, data: TrainingData) -> Run:
@@ -96,7 +106,7 @@ def _drive_in_thread(job: Job, session: RaySession, data: TrainingData) -> Run:
     return Run(job.store, job.run, thread)
 
 
-def _begin(
+def begin(
     store: Store, spec: TrainSpec, data: TrainingData, shape: ModelShape, prediction: Prediction | None
 ) -> tuple[str, dict[str, float]]:
     """Write the first record of a run. Its name ends with the second it began in; of two in one second one waits.
@@ -117,7 +127,7 @@ def _begin(
             spec=spec.model_dump(mode="json"),
             machine=this_machine(),
             process=this_process(),
-            versions={library: metadata.version(library) for library in LIBRARIES},
+            versions=_versions(),
             parents=tuple(dataset.record.id for dataset in data.datasets),
             team=team,
             prediction=prediction,
@@ -131,6 +141,11 @@ def _begin(
             time.sleep(1.0 - began.microsecond / 1e6)
 
 
+def _versions() -> dict[str, str]:
+    """Of the libraries that are here; a machine without Ray trains too."""
+    return {library: metadata.version(library) for library in LIBRARIES if find_spec(library)}
+
+
 def _drive(job: Job, session: RaySession, data: TrainingData) -> None:
     """Run Ray Train to its end, whatever that is, and write the end down."""
     from tradewind.training.driving.failure import run_error
@@ -138,16 +153,24 @@ def _drive(job: Job, session: RaySession, data: TrainingData) -> None:
 
     run = Run(job.store, job.run)
     try:
-        baseline = None
-        if len(data.datasets) == 1:  # of a mixture, no one dataset's counts are a fair baseline
-            baseline = bigram_loss(data.datasets[0], tokens_per_sequence=job.spec.batch.tokens_per_sequence)
-        fit(job, session)
-        if is_asked_to_stop(run.files) and not _is_done(run, job.spec):
-            run.finish("stopped", message="stopped on request", bigram_loss=baseline)
-        else:
-            run.finish("finished", bigram_loss=baseline)
+        try:
+            fit(job, session)
+        finally:
+            remove_orphans(run.files, quiet_s=0)  # nobody writes any more
+        finish(run, job, data)
     except Exception as exc:  # noqa: BLE001 - the end of the thread: the failure becomes a record, which `wait` raises
         run.finish("failed", error=run_error(job.run, exc))
+
+
+def finish(run: Run, job: Job, data: TrainingData) -> None:
+    """Write down the end of a run whose ranks have returned: it is finished, or was stopped on request."""
+    baseline = None
+    if len(data.datasets) == 1 and not data.conversations:  # of a mixture, no one dataset's counts are fair
+        baseline = bigram_loss(data.datasets[0], tokens_per_sequence=job.spec.batch.tokens_per_sequence)
+    if is_asked_to_stop(run.files) and not _is_done(run, job.spec):
+        run.finish("stopped", message="stopped on request", bigram_loss=baseline)
+    else:
+        run.finish("finished", bigram_loss=baseline)
 
 
 def _is_done(run: Run, spec: TrainSpec) -> bool:

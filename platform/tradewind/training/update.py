@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tradewind.specs import OptimizerSpec
-from tradewind.training.model.experts import update_balance
 from tradewind.training.parallel import DistributedDecoder, clip
 
 
@@ -33,6 +32,5 @@ class Update:
                 group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad()
-        for decoder in self.model.decoders:
-            update_balance(decoder, group=self.model.mesh.loss_group)
+        self.model.balance_experts()
         return norm

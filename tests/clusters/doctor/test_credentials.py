@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tradewind.clusters.doctor.credentials import check_credentials
+from tradewind.clusters.doctor.credentials import check_credentials, check_subscription
 
 SECRET = "wJalrXUtnFEMI0123456789"
 IDENTITY = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
@@ -186,6 +186,15 @@ class TestAzure:
         (tmp_path / ".azure" / "azureProfile.json").unlink()
         (found,) = check_credentials(["azure"])
         assert found.said == "az is not logged in"
+
+    def test_it_is_said_which_subscription_pays_and_who_says_so(self, tmp_path: Path) -> None:
+        assert check_subscription({"type": "azure", "subscription_id": "7"}).said == "7, from the file"
+        found = check_subscription({"type": "azure"})
+        assert (found.state, found.said) == ("problem", "the file names none, and az has no default")
+        (tmp_path / ".azure").mkdir()
+        known = [{"id": "1", "name": "lab", "isDefault": False}, {"id": "2", "name": "port", "isDefault": True}]
+        (tmp_path / ".azure/azureProfile.json").write_text(json.dumps({"subscriptions": known}), encoding="utf-8-sig")
+        assert check_subscription({}).said == "2 (port), the default of az; the file names none"
 
 
 def test_cloud_that_ray_has_no_client_for_is_not_asked() -> None:

@@ -87,10 +87,11 @@ def test_pause_grows_while_restarts_follow_each_other() -> None:
 
 def test_all_is_killed_with_the_raylet_while_another_process_waits_for_its_turn(head: SmallHead) -> None:
     assert head.start() == 0
+    known = {head.get("gcs_server")}
     for _ in range(3):
-        old = head.get("gcs_server")
-        old.kill()
-        assert until(lambda old=old: (new := head.find("gcs_server")) and new != old)
+        head.get("gcs_server").kill()
+        assert until(lambda: (new := head.find("gcs_server")) and new not in known)
+        known.add(head.get("gcs_server"))
     head.get("gcs_server").kill()
     monitor = head.get("monitor.py")
     head.get("raylet").kill()

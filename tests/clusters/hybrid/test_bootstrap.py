@@ -168,3 +168,13 @@ def test_region_that_cannot_be_used_names_its_backend(harbour: Harbour, key: str
     written["provider"]["backends"]["west"]["aws_credentials"] = {"endpoint_url": "http://127.0.0.1:9"}
     with pytest.raises((CloudError, AuthError), match=r"provider\.backends\.west: .*127\.0\.0\.1:9"):
         bootstrap(written)
+
+
+def test_region_that_amazon_does_not_have_is_told_from_a_cloud_that_is_down(harbour: Harbour, key: str) -> None:
+    written = config(harbour, key, HEAD | {"cpu": node_type(bare("w", "west"))})
+    written["provider"]["backends"]["west"] |= {
+        "region": "us-wets-2",
+        "aws_credentials": {"endpoint_url": "http://127.0.0.1:9"},
+    }
+    with pytest.raises(SpecError, match=r"provider\.backends\.west\.region: .*'us-wets-2'.* 'us-west-2'"):
+        bootstrap(written)

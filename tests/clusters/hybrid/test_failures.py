@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import pytest
+from azure.core.exceptions import HttpResponseError
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 from ray.autoscaler.node_launch_exception import NodeLaunchException
 
@@ -51,7 +52,40 @@ def deployment(code: str, message: str) -> AzureError:
     return AzureError(409, "DeploymentFailed", "At least one resource deployment operation failed.", detail)
 
 
+def nested(code: str, message: str) -> Exception:
+    """azure-core's own exception for the end of a long operation: its answer is 200, its body three errors deep.
+
+    The shape is that of https://github.com/microsoft/mwt-ds/issues/8.
+    """
+    inner = json.dumps({"status": "Failed", "error": {"code": code, "message": message}}, indent=2)
+    deployment = {
+        "code": "DeploymentFailed",
+        "message": "At least one resource deployment operation failed.",
+        "details": [{"code": "Conflict", "message": inner.replace("\n", "\r\n")}],
+    }
+    outer = {"code": "ResourceDeploymentFailure", "message": "The resource operation completed with terminal "}
+    body = json.dumps({"status": "Failed", "error": {**outer, "details": [deployment]}})
+    answer: Any = SimpleNamespace(status_code=200, reason="OK", text=lambda: body)
+    return HttpResponseError(response=answer)
+
+
+def detailed_operation() -> Exception:
+    """As in https://github.com/kubernetes/k8s.io/issues/9834; Ray raises the operation's `error`."""
+    reason = {"reason": "resource_availability", "domain": "compute.googleapis.com"}
+    details = [
+        {"help": {"links": [{"description": "Troubleshooting documentation"}]}},
+        {"localizedMessage": {"locale": "en-US", "message": "A n1-standard-4 VM instance is currently unavailable"}},
+        {"errorInfo": {**reason, "metadatas": {"zone": "us-central1-b", "vmType": "n1-standard-4"}}},
+    ]
+    message = "The zone does not have enough resources available to fulfill the request.  '(resource type:compute)'."
+    code = "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"
+    return Exception({"errors": [{"code": code, "message": message, "errorDetails": details}]})
+
+
 SOLD_OUT = [
+    nested("AllocationFailed", "Allocation failed. We do not have sufficient capacity for the requested VM size."),
+    nested("ZonalAllocationFailed", "Allocation failed. We do not have sufficient capacity in this zone."),
+    detailed_operation(),
     aws("InsufficientInstanceCapacity", "We currently do not have sufficient p4d.24xlarge capacity"),
     aws("SpotMaxPriceTooLow", "Your Spot request price of 0.01 is lower than the minimum required Spot request price"),
     GoogleError(503, "ZONE_RESOURCE_POOL_EXHAUSTED"),
@@ -62,6 +96,8 @@ SOLD_OUT = [
     deployment("OverconstrainedAllocationRequest", "Allocation failed. VM(s) with the following constraints"),
 ]
 OVER_QUOTA = [
+    nested("QuotaExceeded", "Operation could not be completed as it results in exceeding approved Cores quota"),
+    nested("OperationNotAllowed", "results in exceeding approved LowPriorityCores quota. Current Limit: 3"),
     aws("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of 0 allows"),
     aws("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded"),
     aws("InstanceLimitExceeded"),

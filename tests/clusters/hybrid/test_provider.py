@@ -306,6 +306,14 @@ def test_head_that_cannot_be_had_ends_ray_up_with_one_sentence(harbour: Harbour)
         provider.create_node({"candidates": [harbour.west(market="on_demand")]}, tags("head", "head"), 1)
 
 
+def test_head_that_fits_nowhere_is_not_waited_for(harbour: Harbour) -> None:
+    provider = HybridNodeProvider(harbour.settings(), "harbour")
+    candidate = harbour.west(market="on_demand")
+    candidate["node_config"]["SubnetIds"] = ["subnet-0"]
+    with pytest.raises(click.ClickException, match=r"0 of 1 machines of head: [^$]*\nhint: mend the candidate"):
+        provider.create_node({"candidates": [candidate]}, tags("head", "head"), 1)
+
+
 def test_teardown_of_half_a_cluster_ends_what_is_there(harbour: Harbour, hosts: Hosts) -> None:
     hosts.add("a")
     provider = HybridNodeProvider(harbour.settings(hosts=[*hosts.names, "gone"]), "harbour")

@@ -110,7 +110,7 @@ def ask_status(arm: Arm, method: str, path: str) -> int:
         connection.close()
 
 
-def test_sold_out_size_fails_the_deployment_and_leaves_the_interface(arm: Arm) -> None:
+def test_sold_out_size_fails_the_deployment_and_leaves_what_never_runs(arm: Arm) -> None:
     arm.weather.sold_out.add("westus2 Standard_D2s_v5 spot")
     status, _, headers = deploy(arm)
     assert status == 201
@@ -118,7 +118,9 @@ def test_sold_out_size_fails_the_deployment_and_leaves_the_interface(arm: Arm) -
     assert (outcome["status"], outcome["error"]["code"]) == ("Failed", "DeploymentFailed")
     assert outcome["error"]["details"][0]["code"] == "AllocationFailed"
     assert arm.machines() == []
-    assert list(arm.subscription.resources) == [NIC.lower()]
+    assert list(arm.subscription.resources) == [NIC.lower(), VM.lower()]
+    (status,) = ask(arm, "GET", f"{VM}/instanceView")[1]["statuses"]
+    assert status["code"] == "ProvisioningState/failed/AllocationFailed"
 
 
 def test_lost_launch_is_an_error_and_the_machine_runs(arm: Arm) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load as load_by_torch
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
@@ -120,8 +120,8 @@ def outcome(store: Store, made: CheckpointRecord) -> str:
 
 def test_file_that_the_record_does_not_name_is_not_read(ranks: Ranks, store: Store) -> None:
     made = saved(ranks, store)
-    fewer = made.model_copy(update={"files": made.files[:1]})
-    with pytest.raises(IntegrityError, match="the checkpoint's record does not name") as caught:
+    fewer = made.model_copy(update={"files": tuple(file for file in made.files if "__1_0" not in file.key)})
+    with pytest.raises(IntegrityError, match=r"does not name its file __1_0\.distcp") as caught:
         checkpoint.load(store, fewer, {"matrix": torch.zeros(7, 5)}, alone=True)
     assert caught.value.hint == "use an earlier checkpoint"
 
@@ -140,6 +140,7 @@ def test_store_without_room_is_a_storage_error(ranks: Ranks, store: Store) -> No
         ranks.run(save, FullStore(store.url, store.open_native, store.folder), world=2)
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 def test_torch_reads_the_files_by_itself(ranks: Ranks, store: Store) -> None:
     made = saved(ranks, store)
     folder = store.local_path(PREFIX)
@@ -167,7 +168,7 @@ def test_of_a_large_file_only_what_is_needed_is_read_and_checked(store: Store, l
     flip(store, f"{PREFIX}/__0_0.distcp", 10 * 2**20)
     state = {"a": torch.zeros(2**20)}
     checkpoint.load(store, large, state, alone=True)
-    assert state["a"].unique().tolist() == [1.0]
+    assert torch.equal(state["a"], torch.ones(2**20))
     with pytest.raises(IntegrityError, match="has another checksum than it was written with"):
         checkpoint.load(store, large, {"c": torch.zeros(2**20)}, alone=True)
     with pytest.raises(IntegrityError, match="has another checksum than it was written with"):

@@ -38,7 +38,8 @@ def test_untrained_adapters_change_nothing(name: str) -> None:
 def test_merged_weights_give_the_logits_of_the_adapted_model(name: str) -> None:
     shape = SHAPES[name]
     model, merged = adapted(shape), Decoder(shape).eval()
-    merged.load_state_dict(dict(full_tensors(model)), strict=True)
+    missing, unknown = merged.load_state_dict(dict(full_tensors(model)), strict=False)
+    assert (missing, unknown) == (["lm_head.weight"] if shape.tied else [], [])
     with torch.inference_mode():
         logits = model(tokens(shape))
         torch.testing.assert_close(merged(tokens(shape)), logits, atol=1e-4, rtol=1e-4)

@@ -58,12 +58,13 @@ def test_targets_of_which_none_counts_have_neither_loss_nor_gradient() -> None:
     loss, count = linear_cross_entropy(hidden, weight, torch.full_like(targets, -100))
     loss.backward()  # type: ignore[no-untyped-call]
     assert (loss.item(), count.item()) == (0.0, 0)
-    assert hidden.grad is not None and not hidden.grad.any()
+    assert hidden.grad is not None
+    assert not hidden.grad.any()
 
 
 def test_frozen_head_gets_no_gradient_and_its_input_does() -> None:
     hidden, weight, targets = inputs()
-    weight.requires_grad_(requires_grad=False)
+    weight.requires_grad = False
     linear_cross_entropy(hidden, weight, targets)[0].backward()  # type: ignore[no-untyped-call]
     assert weight.grad is None
     assert hidden.grad is not None
@@ -77,7 +78,7 @@ def test_softmax_is_in_float32_for_logits_in_bfloat16() -> None:
 
 
 def test_no_tensor_of_all_logits_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Largest(torch.utils._python_dispatch.TorchDispatchMode):
+    class Largest(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[no-untyped-call]
         numel = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -88,7 +89,7 @@ def test_no_tensor_of_all_logits_is_made(monkeypatch: pytest.MonkeyPatch) -> Non
             return made
 
     hidden, weight, targets = inputs()
-    with Largest() as largest:
+    with Largest() as largest:  # type: ignore[no-untyped-call]
         linear_cross_entropy(hidden, weight, targets, chunk_tokens=4)[0].backward()  # type: ignore[no-untyped-call]
     assert 0 < largest.numel <= WORDS * HIDDEN < WORDS * targets.numel()
 

@@ -1,6 +1,6 @@
 """Four processes with a gloo group, which stay for all tests.
 
-Most of a process's start is the import of torch, so they are forked from one that has imported it and done nothing else.
+Most of a process's start is the import of torch: they are forked from one that has imported it and done nothing else.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ class Ranks:
             self._ends.append(mine)
             self._processes.append(process)
         self.is_alive = True
+        self.runs = 0
         self._answers(START_S)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         """What `function` gives on each rank. It is a module's function; an error of one rank ends all of them."""
+        self.runs += 1
         for end in self._ends:
             end.send((function, arguments))
         return self._answers(TIMEOUT_S)

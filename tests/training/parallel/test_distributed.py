@@ -19,7 +19,7 @@ from tradewind.training.parallel.parts import fill, part_of
 
 SEED = 3
 SCALE = 1 / 64
-TIGHT = {"rtol": 2e-5, "atol": 2e-6}
+TIGHT: dict[str, Any] = {"rtol": 2e-5, "atol": 2e-6}
 
 
 @functools.cache
@@ -34,7 +34,7 @@ def alone(family: str, *, with_documents: bool, z_loss: float) -> tuple[float, d
     decoder.initialize(SEED)
     tokens, targets, documents = batch()
     loss, _ = decoder.loss(tokens, targets, documents=documents if with_documents else None, z_loss=z_loss)
-    (loss * SCALE).backward()
+    (loss * SCALE).backward()  # type: ignore[no-untyped-call]
     gradients = {name: weight.grad for name, weight in decoder.named_parameters() if weight.grad is not None}
     norm = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
     return loss.item(), gradients, norm.item()
@@ -170,7 +170,7 @@ def step(family: str, axes: dict[str, Any]) -> None:
         mine = [value.chunk(layout.data_world)[mesh.data_rank] for value in (tokens, targets)]
         decoder.train_pass(*mine, scale=SCALE)
         decoder.evaluate_pass(*mine)
-        (whole.loss(tokens, targets)[0] * SCALE).backward()
+        (whole.loss(tokens, targets)[0] * SCALE).backward()  # type: ignore[no-untyped-call]
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -192,14 +192,14 @@ def balance(axes: dict[str, Any]) -> None:
     decoder.initialize(SEED)
     tokens, targets, documents = batch()
     whole.loss(tokens, targets, documents=documents)
-    update_balance(whole, group=dist.new_subgroups(1)[0])
+    update_balance(whole, group=dist.new_subgroups(1)[0])  # type: ignore[no-untyped-call]
     mine = [value.chunk(layout.data_world)[mesh.data_rank] for value in (tokens, targets, documents)]
     decoder.train_pass(*mine, scale=SCALE)
     decoder.balance_experts()
     expected = {name: value for name, value in whole.state_dict().items() if name.endswith("correction_bias")}
-    mine_of = {name: value for name, value in decoder.state_dict().items() if name.endswith("correction_bias")}
-    assert mine_of
-    for name, value in mine_of.items():
+    biases = {name: value for name, value in decoder.state_dict().items() if name.endswith("correction_bias")}
+    assert biases
+    for name, value in biases.items():
         torch.testing.assert_close(value, expected[name])
 
 
@@ -212,7 +212,10 @@ def adapt(axes: dict[str, Any]) -> None:
     """A pass through adapters, whose second factor is drawn too, against that of one process."""
     layout = Layout.of(WORLD, shape=LLAMA, **axes)
     mesh = mesh_of(layout)
-    add = functools.partial(add_adapters, rank=4, alpha=8)
+
+    def add(model: Decoder) -> None:
+        add_adapters(model, rank=4, alpha=8)
+
     decoder, whole = DistributedDecoder(LLAMA, mesh, before_cutting=add), Decoder(LLAMA)
     add(whole)
     whole.initialize(SEED)
@@ -225,17 +228,17 @@ def adapt(axes: dict[str, Any]) -> None:
         fill(weight, values[name].detach())
     tokens, targets, documents = batch()
     loss, _ = whole.loss(tokens, targets, documents=documents)
-    (loss * SCALE).backward()
+    (loss * SCALE).backward()  # type: ignore[no-untyped-call]
     decoder.train_pass(
         *(value.chunk(layout.data_world)[mesh.data_rank] for value in (tokens, targets, documents)), scale=SCALE
     )
     for name, weight in decoder.named_parameters():
+        expected = values[name].grad
         assert weight.requires_grad == ("lora_" in name)
         if weight.requires_grad:
+            assert expected is not None
             assert weight.grad is not None
-            torch.testing.assert_close(
-                *part(values[name].grad, weight.grad), **TIGHT, msg=lambda text: f"{name}: {text}"
-            )
+            torch.testing.assert_close(*part(expected, weight.grad), **TIGHT)
 
 
 @pytest.mark.parametrize("axes", [{}, {"tensor": 2}, {"pipeline": 2}], ids=str)
@@ -250,7 +253,8 @@ def in_half_precision(axes: dict[str, Any]) -> tuple[float, bool]:
     mine = [value.chunk(mesh.data_world)[mesh.data_rank] for value in batch()]
     total = decoder.train_pass(*mine, scale=SCALE)
     dist.all_reduce(total, group=mesh.loss_group)
-    kept = {weight.dtype for weight in decoder.parameters()} | {weight.grad.dtype for weight in decoder.parameters()}
+    gradients = [weight.grad for weight in decoder.parameters() if weight.grad is not None]
+    kept = {value.dtype for value in [*decoder.parameters(), *gradients]}
     return total.item(), kept == {torch.float32}
 
 

@@ -64,5 +64,5 @@ def test_a_tunnel_that_is_down_is_refused() -> None:
 
 
 def test_a_master_without_a_name_is_refused() -> None:
-    with pytest.raises(SpecError, match="no route from this machine to 'nowhere.invalid'"):
+    with pytest.raises(SpecError, match=r"no route from this machine to 'nowhere\.invalid'"):
         interface_to("nowhere.invalid")

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.distributed import HashStore
+from torch._C._distributed_c10d import HashStore
 
 from tradewind.training.parallel.layout import Layout
 from tradewind.training.parallel.topology import Location, agree, order_ranks

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tradewind.clusters.doctor.answer import Answer
-from tradewind.clusters.doctor.credentials import check_credentials
+from tradewind.clusters.doctor.credentials import check_credentials, check_subscription
 from tradewind.clusters.doctor.file import check_file
 from tradewind.clusters.doctor.hosts import check_hosts
 from tradewind.clusters.doctor.keys import check_keys
@@ -42,6 +43,7 @@ def _with_file(path: Path) -> Iterator[Answer]:
     yield from check_versions(part)
     yield from check_libraries(clouds, str(part.get("provider", "module") or ""))
     yield from check_credentials(clouds)
+    yield from map(check_subscription, _azures(part))
     yield from check_keys(part)
     yield from check_hosts(part)
     yield from check_machine(part)
@@ -51,6 +53,11 @@ def clouds_of(part: Part) -> list[str]:
     """That the file launches machines in."""
     kinds = [part.provider, *(str(one.get("type")) for one in part.backends.values())]
     return [cloud for cloud in dict.fromkeys(kinds) if cloud in PACKAGES]
+
+
+def _azures(part: Part) -> list[dict[str, Any]]:
+    """The settings of Azure, of which a file for several clouds may have some."""
+    return [one for one in (part.get("provider") or {}, *part.backends.values()) if one.get("type") == "azure"]
 
 
 __all__ = ["Answer", "examine"]

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tradewind.clusters.doctor.answer import Answer, ok, problem, unknown
 
@@ -105,15 +106,27 @@ def _azure(what: str) -> Answer:
         if "timed out" in said.lower() or "Failed to invoke" in said or "resolve" in said:
             return unknown(what, f"az does not answer in {TIMEOUT_S} s", "try again online")
         return problem(what, f"refused: {said}", "run `az login`")
-    return ok(what, f"{_subscriptions()} subscriptions")
+    return ok(what, f"{len(_subscriptions())} subscriptions")
 
 
-def _subscriptions() -> int:
+def check_subscription(written: Mapping[str, Any]) -> Answer:
+    """Which one pays: that of an Azure provider's settings, or else what Ray's `ray up` takes, the default of `az`."""
+    what = "azure subscription"
+    if named := written.get("subscription_id"):
+        return ok(what, f"{named}, from the file")
+    default = next((one for one in _subscriptions() if one.get("isDefault")), None)
+    if default is None:
+        return problem(what, "the file names none, and az has no default", "add subscription_id, or `az account set`")
+    return ok(what, f"{default.get('id')} ({default.get('name')}), the default of az; the file names none")
+
+
+def _subscriptions() -> list[dict[str, Any]]:
     path = Path("~/.azure/azureProfile.json").expanduser()
     try:
-        return len(json.loads(path.read_text(encoding="utf-8-sig")).get("subscriptions", []))
+        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8-sig")).get("subscriptions", [])
     except (OSError, ValueError, AttributeError):
-        return 0
+        return []
+    return found
 
 
 CHECKS: Mapping[str, Callable[[str], Answer]] = {"aws": _aws, "azure": _azure, "gcp": _gcp}

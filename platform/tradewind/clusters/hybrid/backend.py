@@ -126,6 +126,13 @@ class Backend:
         """Ask the cloud for machines with a tag. Raises whatever the provider raises."""
         return list(self.provider.non_terminated_nodes({name: value}))
 
+    def end_failed(self, natives: list[str]) -> list[str]:
+        """Of machines of a launch that failed, those that run. Azure keeps the others as well, which have no state."""
+        failed = [one for one in natives if self.kind == "azure" and not self.provider.cached_nodes[one]["status"]]
+        if failed:
+            self.end(failed)
+        return [one for one in natives if one not in failed]
+
     def keep(self, natives: Iterable[str], tags: Mapping[str, str]) -> None:
         """Machines that were just launched are there, whether a listing shows them or not yet."""
         with self._lock:

@@ -18,7 +18,7 @@ from tradewind.clusters.hybrid.keys import azure_public_key, give_to_aws, give_t
 from tradewind.clusters.hybrid.settings import Settings
 from tradewind.clusters.hybrid.tags import LAUNCH, split_node_id
 from tradewind.clusters.overlay import Overlay
-from tradewind.errors import SpecError, TradewindError
+from tradewind.errors import CloudError, SpecError, TradewindError, did_you_mean
 
 NO_PROFILE = {"IamInstanceProfile": {"Name": "none"}}
 """Ray's AWS provider makes a role for a head that has no profile, and waits 30 s for it; workers need none."""
@@ -122,8 +122,28 @@ def _bootstrap_rented(name: str, config: Config, items: list[Item]) -> None:
     except TradewindError:
         raise
     except (Exception, SystemExit) as exc:
-        raise understand(exc, where=f"provider.backends.{name}").error from exc
+        _check_region(name, backend)
+        error = understand(exc, where=f"provider.backends.{name}").error
+        hint = "try again, or check the place of this backend" if isinstance(error, CloudError) else error.hint
+        raise type(error)(error.message, hint=hint) from exc
     _copy_back(backend, config, items, done)
+
+
+def _check_region(name: str, backend: Config) -> None:
+    """A region that is none has an address that does not exist, which looks like a cloud that is down.
+
+    Asked when something went wrong, since Amazon may have regions that this boto3 does not know.
+    """
+    if backend["type"] != "aws":
+        return
+    import boto3
+
+    known = boto3.session.Session().get_available_regions("ec2")
+    if backend["region"] not in known:
+        said = (
+            f"Amazon has no region {backend['region']!r}, as far as boto3 knows{did_you_mean(backend['region'], known)}"
+        )
+        raise SpecError(f"provider.backends.{name}.region: {said}")
 
 
 def _single(backend: Config, config: Config, items: list[Item]) -> Config:

@@ -20,6 +20,8 @@ class Counted:
     tags: Mapping[str, str]
     listed: bool
     """Whether Ray's provider lists it."""
+    failed: bool = False
+    """Whether the cloud has given up to make it. Azure keeps such a machine, and Ray lists it."""
 
     @property
     def carried(self) -> Carried:
@@ -30,7 +32,8 @@ def count(backend: Backend, cluster: str) -> list[Counted]:
     """Raises whatever the cloud's SDK raises."""
     listed = set(backend.provider.non_terminated_nodes({}))
     found = _COUNTS[backend.kind](backend.provider, cluster)
-    return [Counted(native, tags, listed=native in listed) for native, tags in found.items()]
+    failed = _failed(backend.provider) if backend.kind == "azure" else frozenset()
+    return [Counted(native, tags, native in listed, native in failed) for native, tags in found.items()]
 
 
 Tags = dict[str, dict[str, str]]
@@ -69,6 +72,14 @@ def _azure(provider: Any, cluster: str) -> Tags:
     machines = provider.compute_client.virtual_machines.list(resource_group_name=group)
     tags = {machine.name: dict(machine.tags or {}) for machine in machines}
     return {name: carried for name, carried in tags.items() if carried.get(CLUSTER) in (cluster, label(cluster))}
+
+
+def _failed(provider: Any) -> frozenset[str]:
+    """Machines that have no power state, since they were never allocated, when Azure no longer tries."""
+    group = provider.provider_config["resource_group"]
+    machines = provider.compute_client.virtual_machines.list(resource_group_name=group)
+    failed = {machine.name for machine in machines if machine.provisioning_state == "Failed"}
+    return frozenset(name for name in failed if not provider.cached_nodes.get(name, {}).get("status"))
 
 
 def _static(provider: Any, cluster: str) -> Tags:  # noqa: ARG001 - the hosts are this cluster's own

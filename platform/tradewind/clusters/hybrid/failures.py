@@ -62,6 +62,11 @@ def understand(exc: BaseException, *, where: str) -> Failure:
     return Failure(outcome, code, _error(outcome, f"{where}: {_text(chain, code)}"), made_maybe=maybe)
 
 
+def hint_of(outcome: Outcome) -> str:
+    """What to do about a launch that ended so."""
+    return _ERRORS[outcome][1]
+
+
 def _judge(chain: list[BaseException], codes: list[str], names: list[str]) -> tuple[Outcome, str]:
     for outcome, table in _TABLES.items():
         if found := next((code for code in codes if code in table), None):

@@ -19,7 +19,7 @@ from tradewind.clusters.hybrid.candidate import Candidate, in_order
 from tradewind.clusters.hybrid.cap import Cap
 from tradewind.clusters.hybrid.cooldown import WHOLE_BACKEND, Cooldowns, Scope
 from tradewind.clusters.hybrid.door import Door
-from tradewind.clusters.hybrid.failures import understand
+from tradewind.clusters.hybrid.failures import hint_of, understand
 from tradewind.clusters.hybrid.journal import Journal
 from tradewind.clusters.hybrid.settings import Settings
 from tradewind.clusters.hybrid.tags import LAUNCH, NODE_TYPE, REQUEST, machine_tags, new_token, node_id
@@ -135,6 +135,8 @@ class Launcher:
             return [], failure.outcome, failure.reason
         try:
             natives = backend.with_tag(LAUNCH, tags[LAUNCH])
+            if not failure.made_maybe:
+                natives = backend.end_failed(natives)
         except (Exception, SystemExit) as again:  # noqa: BLE001
             log.warning("%s: machines of a lost launch cannot be looked for: %s", backend.name, again)
             natives = []
@@ -192,6 +194,11 @@ def _reason(attempts: list[Attempt], passed_over: list[str]) -> str:
     return f"{names}: cheapest that could be had" + (f" ({others})" if others else "")
 
 
+_HINT = "mend what is said, add candidates to the class, wait, or raise provider.cluster.max_usd_per_hour"
+_ALIKE = {frozenset({outcome}): hint_of(outcome) for outcome in ("misfit", "refused", "over_quota")}
+"""Where all candidates have failed of one thing that waiting does not mend."""
+
+
 def _too_few(node_type: str, count: int, result: Result) -> CapacityError | QuotaError:
     said = [f"{attempt.candidate}: {attempt.reason}" for attempt in result.attempts if attempt.reason]
     kind = (
@@ -202,5 +209,5 @@ def _too_few(node_type: str, count: int, result: Result) -> CapacityError | Quot
     return kind(
         f"{len(result.nodes)} of {count} machines of {node_type or 'a class'}: "
         + "; ".join([*said, *result.passed_over]),
-        hint="add candidates to the class, wait until they are tried again, or raise provider.cluster.max_usd_per_hour",
+        hint=_ALIKE.get(frozenset(attempt.outcome for attempt in result.attempts), _HINT),
     )

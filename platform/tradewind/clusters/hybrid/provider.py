@@ -29,10 +29,12 @@ from tradewind.clusters.hybrid.launcher import Launcher
 from tradewind.clusters.hybrid.leases import Login
 from tradewind.clusters.hybrid.logins import Logins, Way
 from tradewind.clusters.hybrid.node_hours import NodeHours
+from tradewind.clusters.hybrid.remains import delete, find_remains
 from tradewind.clusters.hybrid.settings import Settings
 from tradewind.clusters.hybrid.sweep import Swept, sweep
 from tradewind.clusters.hybrid.sweeper import Sweeper
-from tradewind.clusters.hybrid.tags import STATUS, node_id, split_node_id
+from tradewind.clusters.hybrid.tags import NODE_TYPE, STATUS, node_id, split_node_id
+from tradewind.clusters.hybrid.written import with_line
 from tradewind.clusters.overlay import Hub, Overlay
 from tradewind.errors import CloudError, NotFoundError, TradewindError, did_you_mean
 
@@ -143,7 +145,7 @@ class HybridNodeProvider(NodeProvider):
         try:
             return self._launch(node_config, tags, count)
         except TradewindError as exc:
-            raise _spoken(exc) from exc
+            raise _spoken(exc, place=f"available_node_types.{tags.get(NODE_TYPE, '')}.node_config") from exc
 
     def create_node_with_resources_and_labels(
         self,
@@ -185,6 +187,9 @@ class HybridNodeProvider(NodeProvider):
     def cleanup_cluster_resources(self) -> None:
         """What `ray down` calls at the end: Azure's networks and identities of the cluster."""
         for backend in self.backends.values():
+            if backend.kind == "azure":
+                for remains in find_remains(backend.provider, self.cluster_name):
+                    delete(backend.provider, remains)  # a network that anything is in cannot be deleted
             if hasattr(backend.provider, "cleanup_cluster_resources"):
                 backend.provider.cleanup_cluster_resources()
         self.journal.flush(FLUSH_S)
@@ -263,6 +268,6 @@ def _door(settings: Settings) -> Door | None:
     return Door(Hub(Overlay.of(settings.overlay)), settings.cluster.ttl_s)
 
 
-def _spoken(exc: TradewindError) -> click.ClickException:
-    """An error as Ray's command line says it: without a traceback."""
-    return click.ClickException(exc.message + (f"\nhint: {exc.hint}" if exc.hint else ""))
+def _spoken(exc: TradewindError, *, place: str = "") -> click.ClickException:
+    """An error as Ray's command line says it: without a traceback, and with the line of the file that is at fault."""
+    return click.ClickException(with_line(exc.message, place=place) + (f"\nhint: {exc.hint}" if exc.hint else ""))

@@ -1,21 +1,24 @@
 """The leak sweep: machines that carry the cluster's tag and that nobody will ever give back are ended.
 
-There are three kinds. Of a launch whose answer was lost, the machine may have been made all the same, while others were
+There are four kinds. Of a launch whose answer was lost, the machine may have been made all the same, while others were
 launched in its place. Machines that Ray's provider does not list, because they were stopped or lost Ray's tag, are
-never given back. And a machine past its expiry is ended whatever it does.
+never given back. Machines of Azure that were sold out are listed, and never run. And a machine past its expiry is ended
+whatever it does. What Azure's machines leave is ended with them.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from tradewind.clusters.hybrid.backend import Backend
 from tradewind.clusters.hybrid.census import Counted, count
 from tradewind.clusters.hybrid.failures import understand
 from tradewind.clusters.hybrid.journal import Journal
+from tradewind.clusters.hybrid.remains import delete, find_remains
 from tradewind.clusters.hybrid.tags import node_id
 from tradewind.errors import TradewindError
 
@@ -50,18 +53,18 @@ def sweep(
     dry_run: bool = False,
 ) -> Swept:
     """Find leaks in all backends and end them; the head, when its time is over, comes last."""
-    found: list[tuple[Backend, str, Leak]] = []
+    found: list[tuple[Callable[[], None], Leak]] = []
     problems: list[TradewindError] = []
     for backend in backends:
         try:
-            found += [(backend, *leak) for leak in find(backend, journal.cluster, lost=lost, grace_s=grace_s)]
+            found += find(backend, journal.cluster, lost=lost, grace_s=grace_s)
         except Exception as exc:  # noqa: BLE001 - one cloud that fails must not keep leaks in the others
             problems.append(understand(exc, where=f"{backend.name}: sweep").error)
     ended = []
-    for backend, native, leak in sorted(found, key=lambda item: item[2].is_head):
+    for end, leak in sorted(found, key=lambda item: item[1].is_head):
         if not dry_run:
             try:
-                backend.end([native])
+                end()
             except Exception as exc:  # noqa: BLE001
                 problems.append(understand(exc, where=f"{leak.node}: end").error)
                 continue
@@ -72,16 +75,19 @@ def sweep(
 
 def find(
     backend: Backend, cluster: str, *, lost: Collection[str], grace_s: float = GRACE_S
-) -> Iterator[tuple[str, Leak]]:
-    """Native ids of leaks in one backend. Raises whatever its SDK raises."""
+) -> Iterator[tuple[Callable[[], None], Leak]]:
+    """Leaks in one backend, each with what ends it. Raises whatever its SDK raises."""
     now = time.time()
     for machine in count(backend, cluster):
         if reason := _why(machine, lost, now, grace_s):
             carried = machine.carried
-            yield (
-                machine.native,
-                Leak(node_id(backend.name, machine.native), reason, carried.usd_per_hour, is_head=carried.is_head),
-            )
+            node = node_id(backend.name, machine.native)
+            leak = Leak(node, reason, carried.usd_per_hour, is_head=carried.is_head)
+            yield partial(backend.end, [machine.native]), leak
+    if backend.kind == "azure":
+        for remains in find_remains(backend.provider, cluster):
+            reason = f"its machine is gone or was never made ({remains.kind})"
+            yield partial(delete, backend.provider, remains), Leak(node_id(backend.name, remains.name), reason, 0.0)
 
 
 def _why(machine: Counted, lost: Collection[str], now: float, grace_s: float) -> str:
@@ -91,6 +97,8 @@ def _why(machine: Counted, lost: Collection[str], now: float, grace_s: float) ->
     if carried.expires is not None and carried.expires <= now:
         return f"its time ended {now - carried.expires:.0f} s ago"
     age_s = now - (carried.since or 0.0)
+    if machine.failed and age_s > grace_s:
+        return "its making failed, so it never runs"
     if not machine.listed and age_s > grace_s:
         return "it is stopped or without Ray's tag, so Ray never gives it back"
     return ""

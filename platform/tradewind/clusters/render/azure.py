@@ -12,6 +12,7 @@ from tradewind.errors import SpecError
 
 DISK_GB = 100
 NOTES = (
+    "Without subscription_id, `ray up` takes the default subscription of `az`; the doctor says which.",
     "Ray makes a network whose security group opens port 22 alone.",
     "Azure does not end machines by itself: those past tradewind-ttl-s are ended by `tw cluster sweep`.",
 )

@@ -1,6 +1,7 @@
 """What a lab's Azure Resource Manager answers: resources by id, deployments of templates, and machines.
 
-Deployments end at once. One that fails leaves what it made before it failed, as Azure's do.
+Deployments end at once. One that fails leaves what it made before it failed, as Azure's do, and a machine that could
+not be allocated without a power state.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Subscription:
     running: set[str] = field(default_factory=set)
     """Ids of the machines that are not deallocated."""
 
+    deployments: dict[str, str] = field(default_factory=dict)
+    """How they went, by id."""
     operations: dict[str, Json] = field(default_factory=dict)
     count: Iterator[int] = field(default_factory=itertools.count)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -125,6 +128,7 @@ def _deploy(call: Call) -> Answer:
     except ValueError as exc:
         raise RefusalError(400, "InvalidTemplate", f"Deployment template validation failed: {exc}") from exc
     made = {"id": call.path, "name": call.names["name"]}
+    call.subscription.deployments[call.path.lower()] = "Failed"
     try:
         for resource in resources(template, scope):
             _make(call.subscription, scope, resource)
@@ -134,7 +138,15 @@ def _deploy(call: Call) -> Answer:
         call.subscription.weather.loses_launch(group["location"])
     ):
         raise RefusalError(500, "InternalServerError", "Encountered internal server error.")
+    call.subscription.deployments[call.path.lower()] = "Succeeded"
     return 200, {**made, "properties": {"provisioningState": "Succeeded", "outputs": outputs(template, scope)}}, {}
+
+
+def _get_deployment(call: Call) -> Answer:
+    state = call.subscription.deployments.get(call.path.lower())
+    if state is None:
+        raise RefusalError(404, "DeploymentNotFound", f"Deployment '{call.names['name']}' could not be found.")
+    return 200, {"id": call.path, "name": call.names["name"], "properties": {"provisioningState": state}}, {}
 
 
 def _make(subscription: Subscription, scope: Scope, wanted: Json) -> None:
@@ -170,6 +182,8 @@ def _complete_machine(subscription: Subscription, resource: Json) -> None:
     properties, name = resource["properties"], resource["name"]
     size = properties["hardwareProfile"]["vmSize"]
     if not subscription.weather.has(resource["location"], size, _market(properties)):
+        properties["provisioningState"] = "Failed"
+        subscription.resources[resource["id"].lower()] = resource
         raise RefusalError(409, SOLD_OUT, f"Allocation failed: there is not enough capacity for {size} in this region.")
     disk = f"{resource['id'].lower().split('/providers/')[0]}/providers/{DISK}/{name}-disk"
     properties["storageProfile"]["osDisk"]["name"] = f"{name}-disk"
@@ -251,7 +265,10 @@ def _delete_subnet(call: Call) -> Answer:
 
 
 def _view(call: Call) -> Answer:
-    key = _held(call)["id"].lower()
+    held = _held(call)
+    if held["properties"]["provisioningState"] == "Failed":
+        return 200, {"statuses": [{"code": f"ProvisioningState/failed/{SOLD_OUT}", "level": "Error"}]}, {}
+    key = held["id"].lower()
     state = "running" if key in call.subscription.running else "deallocated"
     codes = ("ProvisioningState/succeeded", f"PowerState/{state}")
     return 200, {"statuses": [{"code": code, "level": "Info"} for code in codes]}, {}
@@ -287,11 +304,13 @@ COMPLETIONS: dict[str, Callable[[Subscription, Json], None]] = {
 }
 OWN = r"/subscriptions/(?P<subscription>[^/]+)"
 GROUP = OWN + r"/resourceGroups/(?P<group>[^/]+)"
+DEPLOYMENT = GROUP + "/providers/Microsoft.Resources/deployments/(?P<name>[^/]+)"
 MACHINES = GROUP + "/providers/Microsoft.Compute/virtualMachines"
 ID = GROUP + r"/providers/[^/]+/[^/]+/[^/]+"
 ROUTES: tuple[tuple[str, str, Callable[[Call], Answer]], ...] = (
     ("PUT", GROUP, _put_group),
-    ("PUT", GROUP + "/providers/Microsoft.Resources/deployments/(?P<name>[^/]+)", _deploy),
+    ("PUT", DEPLOYMENT, _deploy),
+    ("GET", DEPLOYMENT, _get_deployment),
     ("GET", OWN + "/operations/(?P<name>[^/]+)", _get_operation),
     ("GET", OWN + "/providers/(?P<name>[^/]+)", _nothing),
     ("GET", OWN + "/providers/Microsoft.Compute/skus", _nothing),

@@ -24,8 +24,10 @@ from torch.distributed.tensor import DTensor
 from tradewind.training.checkpoint.group import Group
 from tradewind.training.checkpoint.piece import Frames
 
-FILE_BYTES = 256 * 2**20
-"""Files grow to about this size: large enough for a store, small enough that several are on their way at a time."""
+FILES = 8
+"""A rank's part is cut into about so many files, of which several are on their way at a time."""
+SMALLEST_FILE_BYTES, LARGEST_FILE_BYTES = 16 * 2**20, 256 * 2**20
+"""Where that gives files of another size. One rank of a 405B on 1,024 writes 21 of the largest."""
 ALIGNMENT = 64
 """Of each piece in its file, and so of its numbers in memory, as in torch's own files."""
 METADATA = ".metadata"
@@ -118,12 +120,14 @@ def pickled(value: Any) -> bytes:
 
 
 def laid_out(sized: Iterable[tuple[WriteItem, int]], *, rank: int) -> tuple[PlannedFile, ...]:
-    """Pieces one behind the other in files of about FILE_BYTES; one that is larger has a file of its own."""
+    """Pieces one behind the other in files of about one size; a piece that is larger has a file of its own."""
+    sized = list(sized)
+    most = min(LARGEST_FILE_BYTES, max(SMALLEST_FILE_BYTES, sum(num_bytes for _, num_bytes in sized) // FILES))
     files: list[PlannedFile] = []
     pieces: list[Piece] = []
     end = 0
     for item, num_bytes in sized:
-        if pieces and end + num_bytes > FILE_BYTES:
+        if pieces and end + num_bytes > most:
             files.append(PlannedFile(_name(rank, len(files)), tuple(pieces), end))
             pieces, end = [], 0
         offset = math.ceil(end / ALIGNMENT) * ALIGNMENT

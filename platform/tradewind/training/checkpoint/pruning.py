@@ -23,7 +23,7 @@ from tradewind.training.run import RunFiles
 from tradewind.training.uses import Uses
 
 LONGEST_S = 1800.0
-"""From the beginning of a checkpoint to its record. A choice: 405B parameters on 1,024 ranks take some two minutes."""
+"""From the beginning of a checkpoint to its record. A choice, far above what is measured or reckoned anywhere."""
 
 InUse = Callable[[], Collection[str]]
 """Ids of records that others were made from."""

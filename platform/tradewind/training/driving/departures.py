@@ -18,7 +18,7 @@ from tradewind.training.recovery import interrupt
 LOOK_EVERY_S = 0.5
 
 
-class Departures(WorkerGroupCallback):  # type: ignore[misc]
+class Departures(WorkerGroupCallback):
     def __init__(self) -> None:
         self._workers: list[Any] = []
         self._told: dict[str, float | None] = {}

@@ -22,7 +22,7 @@ from tradewind.training.recovery import interrupt
 ANSWER_S = 10.0
 
 
-class GentlePolicy(ElasticScalingPolicy):  # type: ignore[misc]
+class GentlePolicy(ElasticScalingPolicy):
     """`allowed` are the numbers of workers that the run can be cut for."""
 
     def __init__(self, scaling_config: ScalingConfig, allowed: Collection[int]) -> None:

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import ray
 from ray.train.v2._internal.callbacks import DatasetsCallback
-from ray.train.v2._internal.execution.callback import RayTrainCallback
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy, ScalingPolicy
+from ray.train.v2.api.callback import RayTrainCallback
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
@@ -36,7 +36,7 @@ GROW_EVERY_S = 30.0
 """How often a run that is smaller than it could be looks for room. Growing costs a restart."""
 
 
-class Trainer(TorchTrainer):  # type: ignore[misc]
+class Trainer(TorchTrainer):
     """Ray Train's trainer with our policies."""
 
     def __init__(self, *arguments: Any, scaling_policy: ScalingPolicy, **options: Any) -> None:
@@ -44,7 +44,7 @@ class Trainer(TorchTrainer):  # type: ignore[misc]
         self._scaling_policy = scaling_policy
 
     def _create_default_callbacks(self) -> list[RayTrainCallback]:
-        """Without that for Ray's datasets, which starts a process at each start of the workers; ours are read by them."""
+        """Without that for Ray's datasets, which starts a process with each group. Our workers read their own."""
         made = super()._create_default_callbacks()
         return [callback for callback in made if not isinstance(callback, DatasetsCallback)]
 
@@ -73,11 +73,16 @@ def fit(job: Job, session: RaySession, work: Callable[[dict[str, Any]], None] = 
             name=job.run,
             storage_path=place,
             failure_config=FailureConfig(max_failures=spec.max_failures),
-            callbacks=cast("list[Any]", [Places(RunFiles(job.store, job.run)), Departures(), Spares()]),
+            callbacks=_callbacks(job),
             worker_runtime_env={"env_vars": {ray._private.ray_constants.WORKER_PROCESS_SETUP_HOOK_ENV_VAR: HOOK}},
         ),
     )
     trainer.fit()
+
+
+def _callbacks(job: Job) -> list[Any]:
+    """Ray Train takes its own kind too where it says `UserCallback`."""
+    return [Places(RunFiles(job.store, job.run)), Departures(), Spares()]
 
 
 def scaling_config(spec: TrainSpec, session: RaySession) -> ScalingConfig:

@@ -12,7 +12,7 @@ COLLECTIVE_TIMEOUT_S = 600
 """A collective that takes longer has failed. A rank that is gone is noticed within a second, by Ray."""
 
 
-class _Backend(ray.train.torch.config._TorchBackend):  # type: ignore[misc]
+class _Backend(ray.train.torch.config._TorchBackend):
     def on_shutdown(self, worker_group: BaseWorkerGroup, backend_config: Any) -> None:
         """Ray's own asks each worker to destroy its group, and waits for those that are stuck in a collective.
 
@@ -21,7 +21,7 @@ class _Backend(ray.train.torch.config._TorchBackend):  # type: ignore[misc]
 
 
 @dataclass
-class ProcessGroup(ray.train.torch.config.TorchConfig):  # type: ignore[misc]
+class ProcessGroup(ray.train.torch.config.TorchConfig):
     """gloo between processors, nccl between accelerators."""
 
     timeout_s: int = COLLECTIVE_TIMEOUT_S

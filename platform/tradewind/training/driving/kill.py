@@ -76,7 +76,7 @@ def _on_machine_of(worker: RunWorker, work: Callable[..., Any], *arguments: Any)
     session = connect()
     try:
         there = NodeAffinitySchedulingStrategy(worker.node, soft=False)
-        task = ray.remote(num_cpus=0, scheduling_strategy=there, max_retries=0)(work)
-        return ray.get(task.remote(*arguments))
+        task: Any = ray.remote(num_cpus=0, max_retries=0)(work)
+        return ray.get(task.options(scheduling_strategy=there).remote(*arguments))
     finally:
         session.close()

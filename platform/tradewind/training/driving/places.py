@@ -15,7 +15,7 @@ from tradewind.training.run import RunFiles
 _log = logging.getLogger(__name__)
 
 
-class Places(WorkerGroupCallback, ControllerCallback):  # type: ignore[misc]
+class Places(WorkerGroupCallback, ControllerCallback):
     def __init__(self, files: RunFiles) -> None:
         self._files = files
         self._diary: RunLog | None = None
@@ -36,6 +36,7 @@ class Places(WorkerGroupCallback, ControllerCallback):  # type: ignore[misc]
 
 
 def _place(worker: Worker) -> RunWorker:
+    assert worker.distributed_context is not None  # Ray Train ranks workers before it tells of them
     return RunWorker(
         rank=worker.distributed_context.world_rank,
         host=worker.metadata.hostname,

@@ -7,6 +7,7 @@ no public call for it. Where it fails, workers start cold, which is slow and oth
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import threading
@@ -23,6 +24,7 @@ from ray.train.v2._internal.execution.worker_group import WorkerGroup, WorkerGro
 AFTER_S = 3.0
 """Spares load for some seconds; they begin when the group's first steps are behind it."""
 KEEP_S = 3600
+ANSWER_S = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -34,7 +36,7 @@ class Kind:
     runtime_env: str
 
 
-class Spares(WorkerGroupCallback):  # type: ignore[misc]
+class Spares(WorkerGroupCallback):
     """Keeps as many spares on each node as it has workers. Nodes with room and without workers get one."""
 
     def __init__(self) -> None:
@@ -75,34 +77,34 @@ class Spares(WorkerGroupCallback):  # type: ignore[misc]
 
 def this_kind() -> Kind:
     """Of the worker that calls it."""
-    worker = ray._private.worker.global_worker
+    worker: Any = ray._private.worker.global_worker
     return Kind(worker.current_job_id.binary(), worker.core_worker.get_current_runtime_env())
 
 
 def prestart(node: Mapping[str, Any], kind: Kind, count: int) -> None:
     """Let a node of `ray.nodes()` start worker processes that wait for work of a kind."""
     from ray._private.grpc_utils import init_grpc_channel
-    from ray.core.generated import common_pb2, node_manager_pb2, node_manager_pb2_grpc
 
-    channel = init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")
-    with channel:
-        node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(
-            node_manager_pb2.PrestartWorkersRequest(
-                language=common_pb2.Language.PYTHON,
-                job_id=kind.job,
-                runtime_env_info=_info(kind.runtime_env),
-                keep_alive_duration_secs=KEEP_S,
-                num_workers=count,
-            ),
-            timeout=30,
-        )
+    messages, services = _generated("node_manager_pb2"), _generated("node_manager_pb2_grpc")
+    request = messages.PrestartWorkersRequest(
+        language=_generated("common_pb2").Language.PYTHON,
+        job_id=kind.job,
+        runtime_env_info=_info(kind.runtime_env),
+        keep_alive_duration_secs=KEEP_S,
+        num_workers=count,
+    )
+    with init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}") as channel:
+        services.NodeManagerServiceStub(channel).PrestartWorkers(request, timeout=ANSWER_S)
 
 
 def _info(runtime_env: str) -> Any:
-    from ray.core.generated import runtime_environment_pb2
-
-    parts = json.loads(runtime_env or "{}")
-    uris = runtime_environment_pb2.RuntimeEnvUris(
+    messages, parts = _generated("runtime_environment_pb2"), json.loads(runtime_env or "{}")
+    uris = messages.RuntimeEnvUris(
         working_dir_uri=parts.get("working_dir", ""), py_modules_uris=parts.get("py_modules", [])
     )
-    return runtime_environment_pb2.RuntimeEnvInfo(serialized_runtime_env=runtime_env, uris=uris)
+    return messages.RuntimeEnvInfo(serialized_runtime_env=runtime_env, uris=uris)
+
+
+def _generated(name: str) -> Any:
+    """Code that Ray's build has made of its messages, without types."""
+    return importlib.import_module(f"ray.core.generated.{name}")

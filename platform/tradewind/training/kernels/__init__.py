@@ -8,9 +8,9 @@ from autograd functions that write the backward pass out.
 
 from tradewind.training.kernels.cast import Scaled, largest, scaled, scaled_rows, scaled_transpose
 from tradewind.training.kernels.cross_entropy import cross_entropy_
+from tradewind.training.kernels.gating import swiglu, swiglu_backward
 from tradewind.training.kernels.norm import add_rms_norm, rms_norm, rms_norm_backward
 from tradewind.training.kernels.rotary import join_turned_back, turn_
-from tradewind.training.kernels.gating import swiglu, swiglu_backward
 from tradewind.training.kernels.update import adamw_, scale_, squares
 
 __all__ = [

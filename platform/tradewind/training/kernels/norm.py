@@ -32,7 +32,12 @@ def add_rms_norm(
 
 
 def rms_norm_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, inverse: Tensor, beside: Tensor | None = None, largest: Tensor | None = None
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    inverse: Tensor,
+    beside: Tensor | None = None,
+    largest: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """gradients of `rms_norm` by its input and its weight. `beside`, the gradient that reached `x` around it, is added."""
     if x.is_cuda:

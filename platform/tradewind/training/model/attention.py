@@ -55,9 +55,9 @@ def segments_of(documents: Tensor) -> Tensor:
 
 def document_mask(segments: Tensor) -> Mask:
     """A token sees those of its own segment that are not after it."""
-    batch, time = segments.shape
     if segments.is_cuda:
         return _block_mask(segments)
+    time = segments.shape[1]
     causal = torch.ones(time, time, dtype=torch.bool, device=segments.device).tril()
     return (causal & (segments[:, :, None] == segments[:, None, :]))[:, None]
 
@@ -90,7 +90,9 @@ def _flex_attention() -> Callable[..., Any]:
     """Compiled: FlexAttention would otherwise hold all scores. Inside a compiled block it becomes part of that."""
     from torch.nn.attention.flex_attention import flex_attention
 
-    return flex_attention if torch.compiler.is_compiling() else _compiled_flex_attention()
+    if torch.compiler.is_compiling():
+        return cast("Callable[..., Any]", flex_attention)
+    return _compiled_flex_attention()
 
 
 @functools.cache

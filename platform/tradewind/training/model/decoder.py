@@ -40,7 +40,8 @@ class Decoder(nn.Module):
 
     def forward(self, tokens: Tensor, *, documents: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
         """`documents` [batch, time] are numbers of which a run is a document: tokens see only their own document, and
-        positions begin anew with each. `positions`, [time] or [batch, time], replace those that follow from it."""
+        positions begin anew with each. `positions`, [time] or [batch, time], replace those that follow from it.
+        """
         hidden = self.hidden_states(tokens, documents=documents, positions=positions)
         return hidden if self.lm_head is None else cast(Tensor, self.lm_head(hidden))
 

@@ -6,8 +6,6 @@ above, and `experts.down_proj` [experts, hidden, ffn]. No token is dropped, howe
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -110,8 +108,8 @@ def grouped_matmul(rows: Tensor, matrices: Tensor, counts: Tensor) -> Tensor:
         rows, matrices = rows.to(kind), matrices.to(kind)
     if rows.is_cuda and rows.dtype == torch.bfloat16:
         ends = counts.cumsum(0).to(torch.int32)
-        return cast(Tensor, F.grouped_mm(rows, matrices.transpose(-2, -1), offs=ends))
-    parts = rows.split([int(count) for count in counts.tolist()])
+        return F.grouped_mm(rows, matrices.transpose(-2, -1), offs=ends)
+    parts = torch.split(rows, [int(count) for count in counts.tolist()])
     return torch.cat([F.linear(part, matrix) for part, matrix in zip(parts, matrices.unbind(), strict=True)])
 
 

@@ -40,10 +40,10 @@ class LatentAttention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Mask = None) -> Tensor:
         batch, time, _ = x.shape
         q = self._queries(x).view(batch, time, -1, self.head_dim).transpose(1, 2)
-        q_plain, q_turned = q.split((self.latent.plain_dim, self.latent.rope_dim), dim=-1)
-        compressed, k_turned = self.kv_a_proj_with_mqa(x).split((self.latent.rank, self.latent.rope_dim), dim=-1)
+        q_plain, q_turned = torch.split(q, [self.latent.plain_dim, self.latent.rope_dim], dim=-1)
+        compressed, k_turned = torch.split(self.kv_a_proj_with_mqa(x), [self.latent.rank, self.latent.rope_dim], dim=-1)
         kv = self.kv_b_proj(self.kv_a_layernorm(compressed)).view(batch, time, q.shape[1], -1).transpose(1, 2)
-        k_plain, v = kv.split((self.latent.plain_dim, self.latent.value_dim), dim=-1)
+        k_plain, v = torch.split(kv, [self.latent.plain_dim, self.latent.value_dim], dim=-1)
         q_turned = rotate(half_split(q_turned), cos, sin)
         k_turned = rotate(half_split(k_turned[:, None]), cos, sin).expand(-1, q.shape[1], -1, -1)
         q, k = torch.cat((q_plain, q_turned), dim=-1), torch.cat((k_plain, k_turned), dim=-1)

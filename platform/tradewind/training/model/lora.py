@@ -25,8 +25,8 @@ PEFT_PREFIX = "base_model.model."
 class LoraLinear(nn.Linear):
     """x W' + scaling · x A' B', with scaling = alpha / rank."""
 
-    lora_A: nn.Linear
-    lora_B: nn.Linear
+    lora_A: nn.Linear  # noqa: N815 - as PEFT names it
+    lora_B: nn.Linear  # noqa: N815
     scaling: float
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,12 +68,20 @@ def _wrap(linear: nn.Linear, rank: int, scaling: float) -> None:
 @torch.no_grad()
 def merged(name: str, model: nn.Module, state: Mapping[str, Tensor]) -> Tensor:
     """A whole parameter of the state dict, with its adapter's product added. A collective for a sharded model."""
-    whole = whole_tensor(state[name])
-    owner = model.get_submodule(name.rpartition(".")[0])
-    if not (isinstance(owner, LoraLinear) and name.endswith(".weight")):
+    whole, *adapter = (whole_tensor(state[part]) for part in parts_of(name, model))
+    if not adapter:
         return whole
-    up, down = (whole_tensor(state[name.replace(".weight", f".{part}.weight")]) for part in ("lora_B", "lora_A"))
+    down, up = adapter
+    owner = cast(LoraLinear, model.get_submodule(name.removesuffix(".weight")))
     return whole + (owner.scaling * (up.float() @ down.float())).to(whole.dtype)
+
+
+def parts_of(name: str, model: nn.Module) -> tuple[str, ...]:
+    """What a merged parameter is made of: itself, and A and B of its adapter where it has one."""
+    owner, _, last = name.rpartition(".")
+    if last == "weight" and isinstance(model.get_submodule(owner), LoraLinear):
+        return name, f"{owner}.lora_A.weight", f"{owner}.lora_B.weight"
+    return (name,)
 
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:

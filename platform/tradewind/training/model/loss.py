@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -14,8 +12,6 @@ NO_TARGET = -100
 CHUNK_TOKENS = 1024
 """Of 128,256 words, 1024 tokens have 0.25 GiB of logits in bf16."""
 
-Gradient = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
-
 
 def linear_cross_entropy(
     hidden: Tensor,
@@ -24,7 +20,7 @@ def linear_cross_entropy(
     *,
     mask: Tensor | None = None,
     z_loss: float = 0.0,
-    chunk_tokens: int = CHUNK_TOKENS,
+    chunk_tokens: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The summed loss in nats, float32, and the number of targets, int64, of hidden [..., hidden] and targets [...].
 
@@ -32,11 +28,16 @@ def linear_cross_entropy(
     sum is added (PaLM, section 5, with 1e-4). Logits are in the type of `hidden`, the softmax in float32. The gradients
     of both inputs are computed in the forward pass and kept: that of the weight in its own type, rounded at each chunk.
     """
+    if hidden.is_cuda:
+        from tradewind.training.precision.ends import linear_cross_entropy as on_gpu
+
+        return on_gpu(hidden, weight, targets, mask=mask, z_loss=z_loss, chunk_tokens=chunk_tokens)
     counted = targets != NO_TARGET
     if mask is not None:
         counted = counted & (mask != 0)
     flat = hidden.flatten(0, -2), weight, targets.flatten(), counted.flatten()
-    loss = cast(Tensor, _LinearCrossEntropy.apply(*flat, z_loss, chunk_tokens, torch.is_grad_enabled()))
+    options = z_loss, chunk_tokens or CHUNK_TOKENS, torch.is_grad_enabled()
+    loss = cast(Tensor, _LinearCrossEntropy.apply(*flat, *options))  # type: ignore[no-untyped-call]
     return loss, counted.sum()
 
 
@@ -56,11 +57,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wants_hidden, wants_weight = (with_gradient and needs for needs in ctx.needs_input_grad[:2])
         hidden_gradient = torch.empty_like(hidden) if wants_hidden else None
         weight_gradient = torch.zeros_like(weight) if wants_weight else None
-        gradient_of = loss_and_gradient(hidden.device)
         for start in range(0, len(hidden), chunk_tokens):
             part = slice(start, start + chunk_tokens)
             logits = hidden[part] @ weight.t()
-            part_loss, gradient = gradient_of(logits, targets[part], counted[part], z_loss)
+            part_loss, gradient = softmax_gradient(logits, targets[part], counted[part], z_loss)
             loss += part_loss
             if hidden_gradient is not None:
                 torch.mm(gradient, weight, out=hidden_gradient[part])
@@ -70,20 +70,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         gradients = (saved if saved is None else saved * upstream.to(saved.dtype) for saved in ctx.saved_tensors)
         return *gradients, None, None, None, None, None
-
-
-def loss_and_gradient(device: torch.device) -> Gradient:
-    """The function of a chunk; on CUDA compiled, so that it reads the logits twice and writes them once."""
-    return _compiled() if device.type == "cuda" else softmax_gradient
-
-
-@functools.cache
-def _compiled() -> Gradient:
-    return torch.compile(softmax_gradient)
 
 
 def softmax_gradient(logits: Tensor, targets: Tensor, counted: Tensor, z_loss: float) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -38,7 +38,6 @@ class AdamW(torch.optim.Optimizer):
     @torch.no_grad()
     def step(  # type: ignore[override]
         self,
-        closure: Callable[[], float] | None = None,
         *,
         max_norm: float | None = None,
         stage_ranks: int = 1,
@@ -49,7 +48,9 @@ class AdamW(torch.optim.Optimizer):
         `stage_ranks` ranks hold parts of the same weights, and all that train the model are in `group`, None for a
         model on one rank. A norm that is not finite moves nothing: the caller sees it in the norm.
         """
-        moving = [(weight, group) for group in self.param_groups for weight in group["params"] if weight.grad is not None]
+        moving = [
+            (weight, group) for group in self.param_groups for weight in group["params"] if weight.grad is not None
+        ]
         norm = total_norm([weight.grad for weight, _ in moving], stage_ranks, group)
         shrink = torch.ones_like(norm) if max_norm is None else (max_norm / (norm + 1e-6)).clamp(max=1.0)
         shrink = torch.where(torch.isfinite(norm), shrink, torch.nan).float()
@@ -58,16 +59,33 @@ class AdamW(torch.optim.Optimizer):
         return norm
 
     def _move(self, weight: nn.Parameter, shrink: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[weight]
+        state = self._state_of(weight)
+        numbers = AdamWNumbers(group["lr"], group["betas"], group["eps"], group["weight_decay"], int(state["step"]) + 1)
+        assert weight.grad is not None
+        parts = [local(x) for x in (weight.detach(), weight.grad, state["exp_avg"], state["exp_avg_sq"])]
+        if parts[0].device.type == "cpu" and len({part.dtype for part in parts}) == 1:
+            _move_by_torch(parts, shrink, numbers, state["step"])
+            return
+        adamw_(*parts, shrink, numbers, held_copy(weight))
+        state["step"] += 1
+
+    def _state_of(self, weight: nn.Parameter) -> dict[str, Any]:
+        state: dict[str, Any] = self.state[weight]
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32)
             state["exp_avg"] = torch.zeros_like(weight, dtype=self.state_dtype)
             state["exp_avg_sq"] = torch.zeros_like(weight, dtype=self.state_dtype)
-        state["step"] += 1
-        numbers = AdamWNumbers(group["lr"], group["betas"], group["eps"], group["weight_decay"], int(state["step"].item()))
-        assert weight.grad is not None
-        parts = (local(x) for x in (weight.detach(), weight.grad, state["exp_avg"], state["exp_avg_sq"]))
-        adamw_(*parts, shrink, numbers, held_copy(weight))
+        return state
+
+
+def _move_by_torch(parts: list[Tensor], shrink: Tensor, numbers: AdamWNumbers, step: Tensor) -> None:
+    """torch's own pass over memory on CPUs, which clips too; a factor that is not finite is what it skips a step for."""
+    torch._fused_adamw_(
+        *[[part] for part in parts], [], [step.add_(1)],
+        lr=numbers.learning_rate, beta1=numbers.betas[0], beta2=numbers.betas[1], weight_decay=numbers.weight_decay,
+        eps=numbers.eps, amsgrad=False, maximize=False,
+        grad_scale=shrink.reciprocal(), found_inf=(~torch.isfinite(shrink)).float(),
+    )  # fmt: skip
 
 
 def total_norm(grads: list[Tensor], stage_ranks: int = 1, group: dist.ProcessGroup | None = None) -> Tensor:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-import torch.distributed._functional_collectives as collectives
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from tradewind.training.model.attention import Mask, Spread
+from tradewind.training.parallel.collectives import gather
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
@@ -37,10 +37,10 @@ def spread_mask(segments: Tensor | None, mine: Tensor, tokens: int, group: Proce
 
 def gather_keys(k: Tensor, v: Tensor, group: ProcessGroup) -> tuple[Tensor, Tensor]:
     """Keys and values [rows, heads, my tokens, width] to those of all tokens in their order, in one collective."""
-    both = collectives.all_gather_tensor_autograd(torch.cat((k, v), dim=-1), 2, group)
+    both = gather(torch.cat((k, v), dim=-1), 2, group)
     halves = both.chunk(2 * group.size(), dim=2)
     whole = torch.cat((*halves[::2], *reversed(halves[1::2])), dim=2)
-    keys, values = whole.split((k.shape[-1], v.shape[-1]), dim=-1)
+    keys, values = whole.split((k.shape[-1], v.shape[-1]), dim=-1)  # type: ignore[no-untyped-call]
     return keys, values
 
 

@@ -6,16 +6,14 @@ so no token is dropped and none is padded. The ranks that share out the experts 
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 import torch.distributed as dist
-import torch.distributed._functional_collectives as collectives
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import Shard
 
 from tradewind.training.model.experts import RoutedExperts
+from tradewind.training.parallel.collectives import exchange
 from tradewind.training.parallel.parts import hold
 
 
@@ -41,15 +39,15 @@ class DistantExperts(RoutedExperts):
         received = torch.empty_like(sent)
         dist.all_to_all_single(received, sent, group=self.axis.get_group())
         there, here = (part.sum(dim=1).tolist() for part in (sent, received))
-        arrived = collectives.all_to_all_single_autograd(rows, here, there, self.axis)
+        arrived = exchange(rows, here, there, self.axis)
         order = _by_expert(received)
         visited = super().forward(arrived[order], received.sum(dim=0))
         back = torch.empty_like(visited).index_copy(0, order, visited)
-        return cast(Tensor, collectives.all_to_all_single_autograd(back, there, here, self.axis))
+        return exchange(back, there, here, self.axis)
 
 
 def _by_expert(received: Tensor) -> Tensor:
-    """The order that brings rows, sorted by rank and then by expert, together by expert. `received` is [ranks, experts]."""
+    """The order by expert of rows that lie by rank and then by expert. `received` counts them, [ranks, experts]."""
     ranks, experts = received.shape
     expert = torch.arange(experts, device=received.device).repeat(ranks)
     return expert.repeat_interleave(received.flatten()).argsort(stable=True)

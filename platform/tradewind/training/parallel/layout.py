@@ -145,7 +145,7 @@ class Layout:
         inside = self.shard * self.context
         if inside % self.expert:
             raise SpecError(
-                f"expert {self.expert} does not divide shard {self.shard} × context {self.context}, whose ranks it uses",
+                f"expert {self.expert} does not divide shard {self.shard} × context {self.context}, over which it lies",
                 hint=_nearest("expert", self.expert, _divisors(inside)),
             )
         if shape is None:
@@ -155,7 +155,7 @@ class Layout:
         if shape.experts and shape.experts.routed % self.expert_ranks:
             works = [size for size in _divisors(inside) if shape.experts.routed % (size * self.tensor) == 0]
             raise SpecError(
-                f"expert {self.expert} × tensor {self.tensor} does not divide the {shape.experts.routed} routed experts",
+                f"expert {self.expert} × tensor {self.tensor} does not divide {shape.experts.routed} routed experts",
                 hint=_nearest("expert", self.expert, works) if works else "write another tensor",
             )
 
@@ -204,7 +204,7 @@ class Layout:
             )
         if self.pipeline > 1 and shape.tied:
             raise SpecError(
-                f"pipeline {self.pipeline} puts the embedding and the output on different ranks, and the model ties them",
+                f"pipeline {self.pipeline} puts embedding and output on different ranks, and the model ties them",
                 hint="write tied: false, or pipeline: 1",
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -94,5 +95,5 @@ def _experts(layout: Layout, device: torch.device, ranks: torch.Tensor) -> Devic
 
 
 def _group(ranks: torch.Tensor, size: int) -> dist.ProcessGroup:
-    mine, _ = dist.new_subgroups_by_enumeration(ranks.reshape(-1, size).tolist())
-    return mine
+    groups: Any = dist.new_subgroups_by_enumeration(ranks.reshape(-1, size).tolist())  # type: ignore[no-untyped-call]
+    return cast(dist.ProcessGroup, groups[0])

@@ -92,7 +92,7 @@ def _interface(master: str, overlay: str | None) -> tuple[str, str]:
 
 
 def _nccl(interface: str, adapters: list[str], *, overlay: bool) -> dict[str, str]:
-    """`=` takes a name as it is; without it `eth1` would also mean `eth10`. Among adapters NCCL chooses by the PCIe tree."""
+    """`=` takes a name as it is; without it `eth1` would also mean `eth10`. Adapters NCCL chooses itself, by PCIe."""
     wanted = {"NCCL_SOCKET_IFNAME": f"={interface}"}
     if overlay:
         wanted["NCCL_IB_DISABLE"] = "1"

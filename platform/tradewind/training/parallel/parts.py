@@ -1,13 +1,14 @@
 """A weight of which each rank holds a part: stored as a DTensor, which knows the whole, and read as a plain tensor.
 
-Modules and kernels see only what this rank computes with, as `module.weight`; checkpoints and optimizers see the DTensor,
-as `named_parameters()`. FSDP2 shards such a weight further, over its own axes.
+Modules and kernels see only what this rank computes with, as `module.weight`; checkpoints and optimizers see the
+DTensor, in `named_parameters()`. FSDP2 shards such a weight further, over its own axes.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,8 @@ def hold(module: nn.Module, name: str, mesh: DeviceMesh, placements: Sequence[Pl
         return
     part = distribute_tensor(whole.detach(), mesh, placements, src_data_rank=None)
     module._parameters[name] = nn.Parameter(part, requires_grad=whole.requires_grad)
-    module.__class__ = _reading_parts(type(module), tuple(module._parameters))
+    kind: Any = type(module)
+    module.__class__ = _reading_parts(kind, tuple(module._parameters))
 
 
 def fill(weight: Tensor, whole: Tensor) -> None:

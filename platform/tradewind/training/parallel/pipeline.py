@@ -106,7 +106,7 @@ def cut_layers(shape: ModelShape, stages: int, *, tokens: int) -> list[range]:
     costs = [_cost(shape, number, tokens) for number in range(shape.layers)]
     costs[-1] += shape.hidden * shape.vocabulary
     before = list(accumulate(costs, initial=0.0))
-    best = [(cost, cost**2, (end,)) for end, cost in enumerate(before)]
+    best: list[Cut] = [(cost, cost**2, (end,)) for end, cost in enumerate(before)]
     for _ in range(1, stages):
         best = [_with_another_stage(best, before, end) for end in range(shape.layers + 1)]
     return [range(first, end) for first, end in pairwise((0, *best[-1][2]))]

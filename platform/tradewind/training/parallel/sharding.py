@@ -1,4 +1,4 @@
-"""Weights, gradients and optimizer states over the ranks that see different tokens: FSDP2, with ZeRO's four settings."""
+"""Weights, gradients and optimizer states over ranks that see different tokens: FSDP2 with the settings of ZeRO."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def shard(stage: Stage, mesh: Mesh, precision: Precision) -> None:
         False  # the head is used at the end of the forward and the start of the backward
     )
     fully_shard(stage, mesh=mesh.data(mesh.weights), **settings)
-    for module in _sharded(stage):
-        module.set_gradient_divide_factor(1.0)
-        module.set_force_sum_reduction_for_comms(True)  # gloo cannot multiply while it reduces, as NCCL would
+    for sharded in _sharded(stage):
+        sharded.set_gradient_divide_factor(1.0)
+        sharded.set_force_sum_reduction_for_comms(True)  # gloo cannot multiply while it reduces, as NCCL would
 
 
 def make(stage: Stage) -> None:
@@ -61,7 +61,7 @@ def make(stage: Stage) -> None:
     if not isinstance(stage, FSDPModule):
         for weight in stage.parameters():
             if weight.requires_grad and isinstance(weight, DTensor):
-                weight.register_post_accumulate_grad_hook(sum_partial)
+                weight.register_post_accumulate_grad_hook(sum_partial)  # type: ignore[no-untyped-call]
 
 
 def set_last_pass(stage: Stage, *, is_last: bool) -> None:
@@ -76,7 +76,7 @@ def set_last_pass(stage: Stage, *, is_last: bool) -> None:
 
 
 def forget(stage: Stage) -> None:
-    """After a forward without a backward: let go of gathered weights, which would be used again when they have changed."""
+    """After a forward without a backward: let go of gathered weights, or they would be used when they have changed."""
     for module in _sharded(stage):
         module.reshard()
 

@@ -59,7 +59,7 @@ class Stage(nn.Module):
 
 
 def part_of_decoder(shape: ModelShape, layers: range) -> Decoder:
-    """Those layers of a decoder, on the meta device; with the embedding before the first and the head after the last."""
+    """Those layers of a decoder, on the meta device, with embedding before the first and head after the last."""
     with torch.device("meta"):
         decoder = Decoder(shape)
     for number in set(range(shape.layers)) - set(layers):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.distributed._functional_collectives as collectives
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -21,6 +20,7 @@ from tradewind.training.model.attention import Attention
 from tradewind.training.model.experts import RoutedExperts
 from tradewind.training.model.feed_forward import FeedForward
 from tradewind.training.model.latent import LatentAttention
+from tradewind.training.parallel.collectives import gather, reduce_scatter
 from tradewind.training.parallel.parts import hold, tie
 
 CUT_BY_OUTPUT = {
@@ -90,15 +90,15 @@ class SplitEmbedding(nn.Embedding):
 def gather_tokens(x: Tensor, mesh: DeviceMesh) -> Tensor:
     """[rows, my tokens, width] of each rank to [rows, all tokens, width]; gradients are added and cut."""
     if x.shape[0] == 1:  # the second axis of one row lies in memory like a first one, and needs no copy after
-        return collectives.all_gather_tensor_autograd(x[0], 0, mesh).unsqueeze(0)
-    return collectives.all_gather_tensor_autograd(x, 1, mesh)
+        return gather(x[0], 0, mesh).unsqueeze(0)
+    return gather(x, 1, mesh)
 
 
 def scatter_tokens(x: Tensor, mesh: DeviceMesh) -> Tensor:
     """Partial sums [rows, all tokens, width] to the sums of my tokens; gradients are gathered."""
     if x.shape[0] == 1:
-        return collectives.reduce_scatter_tensor_autograd(x[0], "sum", 0, mesh).unsqueeze(0)
-    return collectives.reduce_scatter_tensor_autograd(x, "sum", 1, mesh)
+        return reduce_scatter(x[0], 0, mesh).unsqueeze(0)
+    return reduce_scatter(x, 1, mesh)
 
 
 class _Gather:

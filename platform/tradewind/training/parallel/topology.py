@@ -1,8 +1,8 @@
 """Which process becomes which rank of a layout: ranks that speak much stand near, by what is known of their machines.
 
-This is settled before the process group starts: the ranks of a group are always in ascending order, so that a place in a
-layout is a rank and nothing else. A layout's places count with tensor innermost, then context, shard, replicate, pipeline. So ranks of one rack come
-together, in it those that share an NVLink domain, in it those of a host, in the order of their devices.
+This is settled before the process group starts, since a group counts its ranks upwards: a place in a layout is a rank
+and nothing else. Places count with tensor innermost, then context, shard, replicate, pipeline. So processes of one rack
+come together, in it those that share an NVLink domain, in it those of a host, in the order of their devices.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tradewind.training.parallel.layout import Layout
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch._C._distributed_c10d import Store
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
 from tradewind.training.model.loss import CHUNK_TOKENS, NO_TARGET
+from tradewind.training.parallel.collectives import stack
 
 
 def split_cross_entropy(
@@ -83,9 +83,7 @@ class _SplitCrossEntropy(torch.autograd.Function):
 def log_sums(logits: Tensor, rows: Tensor, here: Tensor, mesh: DeviceMesh) -> tuple[Tensor, Tensor]:
     """Of each token, over all words of the group: the log of the softmax's sum, and the logit of the target."""
     mine = _fused(statistics, logits)(logits, rows, here)
-    every = mine.new_empty((mesh.size() * len(mine), mine.shape[1]))
-    dist.all_gather_into_tensor(every, mine, group=mesh.get_group())
-    highest, sums, wanted = every.view(mesh.size(), *mine.shape).unbind(dim=1)
+    highest, sums, wanted = stack(mine, mesh.get_group()).unbind(dim=1)
     return (highest + sums.log()).logsumexp(dim=0), wanted.sum(dim=0)
 
 

@@ -16,7 +16,7 @@ from tradewind.training.model.attention import Attention
 from tradewind.training.model.feed_forward import FeedForward
 from tradewind.training.precision import block
 from tradewind.training.precision.block import How
-from tradewind.training.precision.ends import Lookup, Norm, linear_cross_entropy
+from tradewind.training.precision.ends import Lookup, Norm
 from tradewind.training.precision.products import Float8, Plain, Products
 from tradewind.training.precision.tokens import Cut, Whole
 from tradewind.training.precision.working import join_rows
@@ -46,15 +46,12 @@ def accelerate(
     compute: Compute = "bfloat16",
     activations: Activations = "none",
     compile: bool = True,
-    joined: bool = True,
     tensor_group: dist.ProcessGroup | None = None,
-    short_gradients: bool = True,
 ) -> Acceleration:
-    """Change in place how a `model.Decoder` on CUDA computes; its parameters keep their names, shapes and types.
+    """Change in place how a `model.Decoder`, or a stage of one, computes on CUDA; its parameters stay what they are.
 
-    To be called before FSDP2 shards it. `joined` lays the weights of queries, keys and values side by side in memory
-    (not where they will be sharded); `short_gradients` keeps gradients of float32 masters in bfloat16, for steps of
-    one pass. Blocks that are not dense with plain grouped queries are compiled instead of fused.
+    To be called before FSDP2 shards it; weights need no memory yet. `tensor_group` are the ranks over which
+    `parallel.tensor` has cut it. Blocks that are not dense with plain grouped queries are compiled instead of fused.
     """
     compute, reasons = _possible(model, compute)
     products: Products = Float8() if compute == "float8" else Plain()
@@ -62,13 +59,11 @@ def accelerate(
     others = [layer for layer in _layers(model) if not is_fusable(layer)]
     how = How(products, Whole() if tensor_group is None else Cut(tensor_group), keep_wide=activations == "none")
     for layer in fused:
-        fuse(layer, how, checkpointed=activations == "full", joined=joined)
+        fuse(layer, how, checkpointed=activations == "full")
     for layer in others:
         if compile:
             cast(Any, layer).compile()
     _ends(model, torch.float32 if compute == "float32" else torch.bfloat16)
-    if short_gradients and compute != "float32":
-        _shorten(model)
     return Acceleration(compute, len(fused), len(others) if compile else 0, activations, tuple(reasons))
 
 
@@ -81,7 +76,11 @@ def float8_refusal(shape: Any, device: torch.device) -> str | None:
     capability = torch.cuda.get_device_capability(device)
     if capability < FLOAT8_CAPABILITY:
         return f"float8 needs compute capability 8.9, and {torch.cuda.get_device_name(device)} has {capability[0]}.{capability[1]}"
-    for name, size in (("hidden", shape.hidden), ("ffn", shape.ffn), ("heads x head_dim", shape.heads * shape.head_dim)):
+    for name, size in (
+        ("hidden", shape.hidden),
+        ("ffn", shape.ffn),
+        ("heads x head_dim", shape.heads * shape.head_dim),
+    ):
         if size % FLOAT8_MULTIPLE:
             return f"float8 products need multiples of {FLOAT8_MULTIPLE}, and {name} is {size}"
     return None
@@ -97,11 +96,8 @@ def is_fusable(layer: nn.Module) -> bool:
     return plain and power_of_two
 
 
-def fuse(layer: nn.Module, how: How, *, checkpointed: bool = False, joined: bool = False) -> None:
+def fuse(layer: nn.Module, how: How, *, checkpointed: bool = False) -> None:
     """Let one block compute by `block.forward`."""
-    if joined:
-        attention = cast(Any, layer.self_attn)
-        join_rows(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight)
     run: Callable[..., Tensor] = functools.partial(block.forward, layer, how)
     if checkpointed:
         run = functools.partial(checkpoint, run, use_reentrant=False)
@@ -110,6 +106,22 @@ def fuse(layer: nn.Module, how: How, *, checkpointed: bool = False, joined: bool
         return run(x, cos, sin, mask)
 
     layer.forward = forward
+
+
+def settle(model: nn.Module, *, short_gradients: bool = True) -> None:
+    """What can be done once weights have memory, for a model or a stage that is whole on one device.
+
+    Weights of queries, keys and values are laid side by side, for one product instead of three; names, shapes and
+    values stay. To be called before an optimizer or a checkpoint reads them. With `short_gradients`, float32 masters
+    get gradients in bfloat16: right for steps of one pass, where a gradient is never added to.
+    """
+    for layer in _layers(model):
+        if is_fusable(layer):
+            attention = cast(Any, layer.self_attn)
+            join_rows(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight)
+    for weight in model.parameters():
+        if short_gradients and weight.dtype == torch.float32 and weight.dim() > 1 and hasattr(weight, "grad_dtype"):
+            weight.grad_dtype = torch.bfloat16
 
 
 def _possible(model: nn.Module, compute: Compute) -> tuple[Compute, list[str]]:
@@ -131,15 +143,3 @@ def _ends(model: nn.Module, dtype: torch.dtype) -> None:
     if backbone.norm is not None:
         norm = backbone.norm
         norm.forward = lambda x: Norm.apply(x, norm.weight, norm.eps)
-
-    def loss(tokens: Tensor, targets: Tensor, *, mask: Tensor | None = None, z_loss: float = 0.0, **where: Any) -> Any:
-        hidden = cast(Any, model).hidden_states(tokens, **where)
-        return linear_cross_entropy(hidden, cast(Any, model).head(), targets, mask=mask, z_loss=z_loss)
-
-    cast(Any, model).loss = loss
-
-
-def _shorten(model: nn.Module) -> None:
-    for weight in model.parameters():
-        if weight.dtype == torch.float32 and weight.dim() > 1 and hasattr(weight, "grad_dtype"):
-            weight.grad_dtype = torch.bfloat16

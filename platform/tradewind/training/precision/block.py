@@ -30,7 +30,7 @@ from tradewind.training.kernels import (
 )
 from tradewind.training.model.attention import Mask, attend
 from tradewind.training.precision.products import Products
-from tradewind.training.precision.tokens import Tokens, Whole
+from tradewind.training.precision.tokens import Tokens, Whole, arrived
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Projections(torch.autograd.Function):
         how: How,
     ) -> tuple[Tensor, ...]:
         products, tokens = how.products, how.tokens
+        x = arrived(x)
         top = _top(products, x)
         normed, inverse = rms_norm(x, norm, eps, top)
         product = products.forward(tokens.gather(normed, sequences), tokens.agree(top), (q, k, v), keep=True)
@@ -92,7 +93,7 @@ class Projections(torch.autograd.Function):
         grad = products.reached(join_turned_back(by_q, by_k, by_v, cos, sin, top), top)
         by_normed = ctx.how.tokens.scatter(products.by_input(grad, (q, k, v), weights_top), ctx.sequences)
         by_weights = products.by_weights(grad, tuple(kept), (q, k, v))
-        by_x, by_norm = rms_norm_backward(by_normed, x, norm, inverse, beside.contiguous())
+        by_x, by_norm = rms_norm_backward(by_normed, x, norm, inverse, arrived(beside))
         return by_x, by_norm, *by_weights, *[None] * 6
 
 
@@ -114,6 +115,7 @@ class Remainder(torch.autograd.Function):
         how: How,
     ) -> Tensor:
         products, tokens = how.products, how.tokens
+        x, mixed = arrived(x), arrived(mixed)
         mixed_top = largest(mixed) if products.notes else None
         projected = products.forward(mixed, mixed_top, (out,), keep=False)
         top = _top(products, x)
@@ -137,7 +139,8 @@ class Remainder(torch.autograd.Function):
         mixed, out, norm, gate, up, down, total, inverse, *rest = ctx.saved_tensors
         mixed_top, out_top, wide_top, inner_top, down_top = ctx.tops
         gate_up, kept = (rest[0], tuple(rest[1:])) if ctx.how.keep_wide else _again(ctx, total, norm, gate, up)
-        grad = products.reached(tokens.gather(reached := reached.contiguous(), sequences), None)
+        reached = arrived(reached)
+        grad = products.reached(tokens.gather(reached, sequences), None)
         wide_grad_top = _top(products, total)
         wide_grad, inner = swiglu_backward(products.by_input(grad, (down,), down_top), gate_up, wide_grad_top)
         (by_down,) = products.by_weights(grad, products.kept(inner, inner_top), (down,))
@@ -162,9 +165,21 @@ def forward(layer: nn.Module, how: How, x: Tensor, cos: Tensor, sin: Tensor, mas
     dim = attention.head_dim
     heads = Heads(len(queries) // dim, len(keys) // dim, dim)
     rows, q, k, v = Projections.apply(
-        x.flatten(0, 1), first.weight, queries, keys, values, cos.reshape(-1, dim), sin.reshape(-1, dim), first.eps, heads, batch, how
+        x.flatten(0, 1),
+        first.weight,
+        queries,
+        keys,
+        values,
+        cos.reshape(-1, dim),
+        sin.reshape(-1, dim),
+        first.eps,
+        heads,
+        batch,
+        how,
     )
-    mixed = attend(*(part.view(batch, -1, part.shape[1], dim).transpose(1, 2) for part in (q, k, v)), mask, scale=attention.scale)
+    mixed = attend(
+        *(part.view(batch, -1, part.shape[1], dim).transpose(1, 2) for part in (q, k, v)), mask, scale=attention.scale
+    )
     weights = attention.o_proj.weight, second.weight, feed.gate_proj.weight, feed.up_proj.weight, feed.down_proj.weight
     result = Remainder.apply(rows, mixed.transpose(1, 2).flatten(2).flatten(0, 1), *weights, second.eps, batch, how)
     return cast(Tensor, result).view(batch, time, width)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tradewind.training.kernels import cross_entropy_, rms_norm, rms_norm_backward, scale_
+from tradewind.training.precision.tokens import arrived
 from tradewind.training.precision.working import working
 
 LOGIT_BYTES = 1 << 31
@@ -28,12 +29,13 @@ class Lookup(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (tokens,) = ctx.saved_tensors
-        return None, torch.ops.aten.embedding_dense_backward(grad, tokens, ctx.words, -1, False), None
+        return None, torch.ops.aten.embedding_dense_backward(arrived(grad), tokens, ctx.words, -1, False), None
 
 
 class Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        x = arrived(x)
         normed, inverse = rms_norm(x.flatten(0, -2), weight, eps)
         ctx.save_for_backward(x, weight, inverse)
         return normed.view_as(x)
@@ -42,7 +44,7 @@ class Norm(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, inverse = ctx.saved_tensors
-        by_x, by_weight = rms_norm_backward(grad.contiguous().flatten(0, -2), x.flatten(0, -2), weight, inverse)
+        by_x, by_weight = rms_norm_backward(arrived(grad).flatten(0, -2), x.flatten(0, -2), weight, inverse)
         return by_x.view_as(x), by_weight, None
 
 
@@ -88,7 +90,7 @@ def linear_cross_entropy(
     targets = targets.flatten()
     if mask is not None:
         targets = targets.masked_fill(mask.flatten() == 0, -100)
-    rows = hidden.flatten(0, -2)
+    rows = arrived(hidden).flatten(0, -2)
     if not torch.is_grad_enabled():
         return _loss_alone(rows, working(weight, rows.dtype), targets, z_loss), (targets >= 0).sum()
     chunk = chunk_tokens or even_chunk(len(rows), LOGIT_BYTES // (len(weight) * rows.element_size()))

@@ -63,10 +63,10 @@ class Plain:
             torch.mm(x, weight.t(), out=part)
         return Forward(out, None, (x,) if keep else ())
 
-    def kept(self, x: Tensor, top: Tensor | None) -> Kept:
+    def kept(self, x: Tensor, top: Tensor | None) -> Kept:  # noqa: ARG002
         return (x,)
 
-    def reached(self, grad: Tensor, top: Tensor | None) -> Scaled | Tensor:
+    def reached(self, grad: Tensor, top: Tensor | None) -> Scaled | Tensor:  # noqa: ARG002
         return grad
 
     def by_input(self, grad: Scaled | Tensor, weights: Weights, weights_top: Tensor | None) -> Tensor:
@@ -141,12 +141,11 @@ def _multiply(
     a: Tensor | None, left: Scaled, b: Tensor | None, right: Scaled, dtype: torch.dtype, fast: bool = False
 ) -> Tensor:
     """a times the transpose of b, both by rows: the one layout that Hopper's float8 units read."""
-    assert a is not None and b is not None
+    assert a is not None
+    assert b is not None
     if not a.is_cuda:
         return ((a.float() @ b.float().t()) * left.scale * right.scale).to(dtype)
-    return torch._scaled_mm(
-        a, b.t(), scale_a=left.scale, scale_b=right.scale, out_dtype=dtype, use_fast_accum=fast
-    )
+    return torch._scaled_mm(a, b.t(), scale_a=left.scale, scale_b=right.scale, out_dtype=dtype, use_fast_accum=fast)
 
 
 def adjacent(parts: list[Tensor]) -> Tensor | None:

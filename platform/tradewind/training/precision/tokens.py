@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed._functional_collectives import AsyncCollectiveTensor
 
 
 class Tokens(Protocol):
@@ -57,6 +58,14 @@ class Cut:
         if top is not None:
             dist.all_reduce(top, dist.ReduceOp.MAX, group=self.group)
         return top
+
+
+def arrived(x: Tensor) -> Tensor:
+    """A contiguous tensor with memory of its own, waited for where a collective still writes it.
+
+    Functional collectives give a wrapper that waits when torch reads it. A kernel that is handed its address would not.
+    """
+    return (x.trigger_wait() if isinstance(x, AsyncCollectiveTensor) else x).contiguous()
 
 
 def _turned(x: Tensor, outer: int, inner: int) -> Tensor:

@@ -1,4 +1,5 @@
 """Casts to float8: a program reads one tile and writes it by rows, by columns, or both."""
+# ruff: noqa: ANN001, ANN202, N803 (Triton gives arguments their types; constants of a kernel are in capitals)
 
 from __future__ import annotations
 
@@ -24,14 +25,30 @@ def _note(x, largest, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _fill(x, top, rows, columns, scale, height, width, rows_stride, columns_stride, LIMIT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, TILE: tl.constexpr):
+def _fill(
+    x,
+    top,
+    rows,
+    columns,
+    scale,
+    height,
+    width,
+    rows_stride,
+    columns_stride,
+    LIMIT: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    TILE: tl.constexpr,
+):
     reach = tl.maximum(tl.load(top), 1e-12)
     if (tl.program_id(0) == 0) & (tl.program_id(1) == 0):
         tl.store(scale, reach / LIMIT)
     across = tl.program_id(0) * TILE + tl.arange(0, TILE)
     down = tl.program_id(1).to(tl.int64) * TILE + tl.arange(0, TILE)
     inside = (down[:, None] < height) & (across[None, :] < width)
-    value = tl.load(x + down[:, None] * width + across[None, :], mask=inside, other=0.0).to(tl.float32) * (LIMIT / reach)
+    value = tl.load(x + down[:, None] * width + across[None, :], mask=inside, other=0.0).to(tl.float32) * (
+        LIMIT / reach
+    )
     value = tl.minimum(tl.maximum(value, -LIMIT), LIMIT)
     if ROWS:
         tl.store(rows + down[:, None] * rows_stride + across[None, :], value.to(rows.dtype.element_ty), mask=inside)

@@ -1,4 +1,5 @@
 """RMSNorm: a row to a program forward; backward, programs keep the weight's gradient in registers over many rows."""
+# ruff: noqa: ANN001, ANN202, N803 (Triton gives arguments their types; constants of a kernel are in capitals)
 
 from __future__ import annotations
 
@@ -7,12 +8,25 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-PROGRAMS_PER_PROCESSOR = 3
-"""Of the backward kernel: best of 2, 4 and 8 at 4,096 columns."""
+PROGRAMS_PER_PROCESSOR = 2
+"""Of the backward kernel: as many as fit at 4,096 columns, whose next rows are under way while one is worked on."""
 
 
 @triton.jit
-def _add_rms_norm(x, y, weight, total, normed, inverse, largest, columns, eps, ADD: tl.constexpr, NOTE: tl.constexpr, BLOCK: tl.constexpr):
+def _add_rms_norm(
+    x,
+    y,
+    weight,
+    total,
+    normed,
+    inverse,
+    largest,
+    columns,
+    eps,
+    ADD: tl.constexpr,
+    NOTE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     row = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     inside = at < columns
@@ -32,7 +46,21 @@ def _add_rms_norm(x, y, weight, total, normed, inverse, largest, columns, eps, A
 
 
 @triton.jit
-def _backward(grad, x, weight, inverse, beside, by_x, by_weight, largest, rows, columns, BESIDE: tl.constexpr, NOTE: tl.constexpr, BLOCK: tl.constexpr):
+def _backward(
+    grad,
+    x,
+    weight,
+    inverse,
+    beside,
+    by_x,
+    by_weight,
+    largest,
+    rows,
+    columns,
+    BESIDE: tl.constexpr,
+    NOTE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     first = tl.program_id(0)
     at = tl.arange(0, BLOCK)
     inside = at < columns
@@ -40,10 +68,16 @@ def _backward(grad, x, weight, inverse, beside, by_x, by_weight, largest, rows, 
     summed = tl.zeros((BLOCK,), dtype=tl.float32)
     top = 0.0
     start = first.to(tl.int64) * columns
+    step = tl.num_programs(0) * columns
+    next_x = tl.load(x + start + at, mask=inside, other=0.0)
+    next_grad = tl.load(grad + start + at, mask=inside, other=0.0)
     for row in range(first, rows, tl.num_programs(0)):
         scale = tl.load(inverse + row)
-        unit = tl.load(x + start + at, mask=inside, other=0.0).to(tl.float32) * scale
-        reached = tl.load(grad + start + at, mask=inside, other=0.0).to(tl.float32)
+        unit = next_x.to(tl.float32) * scale
+        reached = next_grad.to(tl.float32)
+        ahead = inside & (row + tl.num_programs(0) < rows)
+        next_x = tl.load(x + start + step + at, mask=ahead, other=0.0)
+        next_grad = tl.load(grad + start + step + at, mask=ahead, other=0.0)
         summed += reached * unit
         weighted = reached * by
         mean = tl.sum(weighted * unit, axis=0) / columns
@@ -54,7 +88,7 @@ def _backward(grad, x, weight, inverse, beside, by_x, by_weight, largest, rows, 
         tl.store(by_x + start + at, rounded, mask=inside)
         if NOTE:
             top = tl.maximum(top, tl.max(tl.abs(rounded.to(tl.float32)), axis=0))
-        start += tl.num_programs(0) * columns
+        start += step
     tl.store(by_weight + first * columns + at, summed, mask=inside)
     if NOTE:
         tl.atomic_max(largest, top, sem="relaxed")

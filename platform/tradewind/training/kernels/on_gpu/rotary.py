@@ -1,4 +1,5 @@
 """Rotary positions: a program turns all heads of one token, `HEADS` at a time."""
+# ruff: noqa: ANN001, ANN202, N803 (Triton gives arguments their types; constants of a kernel are in capitals)
 
 from __future__ import annotations
 
@@ -11,7 +12,23 @@ HEADS = 8
 
 
 @triton.jit
-def _turn(source, target, from_stride, to_stride, from_start, to_start, token, head, count, cosine, sine, SIGN: tl.constexpr, TURN: tl.constexpr, HALF: tl.constexpr, HEADS: tl.constexpr):
+def _turn(
+    source,
+    target,
+    from_stride,
+    to_stride,
+    from_start,
+    to_start,
+    token,
+    head,
+    count,
+    cosine,
+    sine,
+    SIGN: tl.constexpr,
+    TURN: tl.constexpr,
+    HALF: tl.constexpr,
+    HEADS: tl.constexpr,
+):
     """Heads `head` and after of one token from `source` to `target`; gives the largest |value|."""
     heads = head + tl.arange(0, HEADS)[:, None]
     lane = tl.arange(0, HALF)[None, :]
@@ -39,7 +56,24 @@ def _turn_in_place(joined, cos, sin, stride, time, TURNED: tl.constexpr, HALF: t
 
 
 @triton.jit
-def _join(q, k, v, joined, cos, sin, largest, q_stride, k_stride, v_stride, time, Q: tl.constexpr, K: tl.constexpr, NOTE: tl.constexpr, HALF: tl.constexpr, HEADS: tl.constexpr):
+def _join(
+    q,
+    k,
+    v,
+    joined,
+    cos,
+    sin,
+    largest,
+    q_stride,
+    k_stride,
+    v_stride,
+    time,
+    Q: tl.constexpr,
+    K: tl.constexpr,
+    NOTE: tl.constexpr,
+    HALF: tl.constexpr,
+    HEADS: tl.constexpr,
+):
     token = tl.program_id(0).to(tl.int64)
     lane = tl.arange(0, HALF)[None, :]
     row = (token % time) * (2 * HALF)
@@ -47,10 +81,34 @@ def _join(q, k, v, joined, cos, sin, largest, q_stride, k_stride, v_stride, time
     stride = (Q + 2 * K) * 2 * HALF
     top = 0.0
     for head in tl.static_range(0, Q, HEADS):
-        top = tl.maximum(top, _turn(q, joined, q_stride, stride, 0, 0, token, head, Q, cosine, sine, -1.0, True, HALF, HEADS))
+        top = tl.maximum(
+            top, _turn(q, joined, q_stride, stride, 0, 0, token, head, Q, cosine, sine, -1.0, True, HALF, HEADS)
+        )
     for head in tl.static_range(0, K, HEADS):
-        top = tl.maximum(top, _turn(k, joined, k_stride, stride, 0, Q * 2 * HALF, token, head, K, cosine, sine, -1.0, True, HALF, HEADS))
-        top = tl.maximum(top, _turn(v, joined, v_stride, stride, 0, (Q + K) * 2 * HALF, token, head, K, cosine, sine, -1.0, False, HALF, HEADS))
+        top = tl.maximum(
+            top,
+            _turn(k, joined, k_stride, stride, 0, Q * 2 * HALF, token, head, K, cosine, sine, -1.0, True, HALF, HEADS),
+        )
+        top = tl.maximum(
+            top,
+            _turn(
+                v,
+                joined,
+                v_stride,
+                stride,
+                0,
+                (Q + K) * 2 * HALF,
+                token,
+                head,
+                K,
+                cosine,
+                sine,
+                -1.0,
+                False,
+                HALF,
+                HEADS,
+            ),
+        )
     if NOTE:
         tl.atomic_max(largest, top, sem="relaxed")
 

@@ -1,4 +1,5 @@
 """AdamW at the speed of memory, and sums of squares whose order of addition never changes."""
+# ruff: noqa: ANN001, ANN202, N803 (Triton gives arguments their types; constants of a kernel are in capitals)
 
 from __future__ import annotations
 
@@ -29,7 +30,24 @@ def _squares(grad, sums, share, count, SUMMED: tl.constexpr, BLOCK: tl.constexpr
 
 
 @triton.jit
-def _adamw(weight, grad, mean, spread, copy, shrink, count, keep, gain1, beta2, gain2, eps, rate, root, COPY: tl.constexpr, BLOCK: tl.constexpr):
+def _adamw(
+    weight,
+    grad,
+    mean,
+    spread,
+    copy,
+    shrink,
+    count,
+    keep,
+    gain1,
+    beta2,
+    gain2,
+    eps,
+    rate,
+    root,
+    COPY: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     factor = tl.load(shrink)
     if (factor == factor) & (tl.abs(factor) < float("inf")):
         at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

@@ -1,0 +1,100 @@
+"""Training without Ray: `torchrun --nproc-per-node 8 -m tradewind.training SPEC --workspace URL`.
+
+The same loop, records and checkpoints as under Ray Train, for machines that have no Ray. Whoever starts it places the
+processes and starts them again; `--resume RUN` goes on with a run that was cut.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+
+from tradewind.errors import RunError, TradewindError
+from tradewind.ledger import this_team
+from tradewind.specs import TrainSpec
+from tradewind.storage import Store, open_store
+from tradewind.training.data import open_data
+from tradewind.training.job import Job
+from tradewind.training.run import Run, find, take_up
+from tradewind.training.trainer import begin, finish, job_of, prepare
+from tradewind.training.worker import train
+
+
+def main(words: list[str] | None = None) -> int:
+    """The exit code, which all ranks agree on unless one is lost."""
+    wish = _arguments(words)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    store = open_store(wish.workspace)
+    try:
+        job = _same_on_all(lambda: _resumed(store, wish.resume) if wish.resume else _new(store, wish.spec))
+        job = replace(job, store=store)
+        _train(job)
+    except TradewindError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return exc.exit_code
+    finally:
+        dist.destroy_process_group()
+    return 0
+
+
+def _arguments(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tradewind.training", description=__doc__)
+    parser.add_argument("spec", nargs="?", help="a YAML file with `kind: train`")
+    parser.add_argument("--workspace", required=True, help="URL or folder")
+    parser.add_argument("--resume", metavar="RUN", help="go on with this run, from its last checkpoint")
+    wish = parser.parse_args(words)
+    if (wish.spec is None) == (wish.resume is None):
+        parser.error("name a spec, or a run to --resume")
+    return wish
+
+
+def _new(store: Store, path: str) -> Job:
+    spec = TrainSpec.load(path).with_values(workers=dist.get_world_size())
+    data, shape = prepare(store, spec)
+    name, datasets = begin(store, spec, data, shape, None)
+    return Job(run=name, spec=spec, shape=shape, datasets=datasets, store=store, team=this_team())
+
+
+def _resumed(store: Store, name: str) -> Job:
+    run = find(store, name)
+    take_up(run)
+    return job_of(run)
+
+
+def _same_on_all(make: Callable[[], Job]) -> Job:
+    """What rank 0 makes, on all ranks; or what it raises."""
+    found: list[Any] = [None]
+    if dist.get_rank() == 0:
+        try:
+            found = [make()]
+        except TradewindError as exc:
+            found = [exc]
+    dist.broadcast_object_list(found)
+    if isinstance(found[0], TradewindError):
+        raise found[0]
+    return cast("Job", found[0])
+
+
+def _train(job: Job) -> None:
+    """To the end, which rank 0 writes down."""
+    run = Run(job.store, job.run) if dist.get_rank() == 0 else None
+    try:
+        train(job)
+    except TradewindError as exc:
+        if run:
+            run.finish("failed", error=RunError(exc.message, hint=exc.hint))
+        raise
+    if run:
+        finish(run, job, open_data(job.store, job.spec, job.datasets))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Fused blocks against the decoder's own, on the CPU, where both are exact."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tradewind.families import ModelShape, known_model
+from tradewind.training.model import Decoder
+from tradewind.training.precision import accelerate, settle
+from tradewind.training.precision.accelerated import Activations, fuse, is_fusable
+from tradewind.training.precision.block import How
+from tradewind.training.precision.products import Float8
+
+SMALL = replace(
+    known_model("llama-3.1-8b"), vocabulary=96, hidden=32, layers=2, heads=4, kv_heads=2, head_dim=8, ffn=48
+)
+Gradients = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def plain() -> Decoder:
+    decoder = Decoder(SMALL)
+    decoder.initialize(0)
+    return decoder
+
+
+def twin(of: Decoder) -> Decoder:
+    decoder = Decoder(of.shape)
+    decoder.load_state_dict(of.state_dict())
+    return decoder
+
+
+def step(decoder: Decoder, documents: torch.Tensor | None = None) -> tuple[float, Gradients]:
+    drawn = torch.Generator().manual_seed(1)
+    tokens, targets = torch.randint(0, 96, (2, 2, 16), generator=drawn)
+    targets[0, 3] = -100
+    decoder.zero_grad()
+    loss, count = decoder.loss(tokens, targets, documents=documents, z_loss=1e-3)
+    (loss / count).backward()  # type: ignore[no-untyped-call]
+    return loss.item(), {
+        name: weight.grad.clone() for name, weight in decoder.named_parameters() if weight.grad is not None
+    }
+
+
+def furthest(a: Gradients, b: Gradients) -> float:
+    return max(float((a[name] - b[name]).norm() / b[name].norm()) for name in b)
+
+
+@pytest.mark.parametrize("activations", ["none", "selective", "full"])
+@pytest.mark.parametrize("settled", [False, True])
+def test_loss_and_gradients_are_those_of_plain_blocks(
+    plain: Decoder, activations: Activations, *, settled: bool
+) -> None:
+    decoder = twin(plain)
+    done = accelerate(decoder, compute="float32", activations=activations)
+    if settled:
+        settle(decoder, short_gradients=False)
+    assert done.fused_blocks == 2
+    loss, gradients = step(decoder)
+    wanted_loss, wanted = step(plain)
+    assert loss == pytest.approx(wanted_loss, rel=1e-6)
+    assert set(gradients) == set(wanted)
+    assert furthest(gradients, wanted) < 1e-5
+
+
+def test_documents_are_kept_apart_as_in_plain_blocks(plain: Decoder) -> None:
+    documents = torch.tensor([[0] * 5 + [1] * 11, [2] * 16])
+    decoder = twin(plain)
+    accelerate(decoder, compute="float32")
+    loss, gradients = step(decoder, documents)
+    wanted_loss, wanted = step(plain, documents)
+    assert loss == pytest.approx(wanted_loss, rel=1e-6)
+    assert furthest(gradients, wanted) < 1e-5
+
+
+def test_parameters_keep_names_and_values(plain: Decoder) -> None:
+    decoder = twin(plain)
+    accelerate(decoder, compute="float32")
+    settle(decoder, short_gradients=False)
+    assert list(decoder.state_dict()) == list(plain.state_dict())
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in decoder.state_dict().items())
+
+
+def test_float8_products_are_near_the_exact_ones(plain: Decoder) -> None:
+    decoder = twin(plain)
+    for layer in decoder.model.layers.values():
+        fuse(layer, How(Float8(result=torch.float32)))
+    loss, gradients = step(decoder)
+    wanted_loss, wanted = step(plain)
+    assert loss == pytest.approx(wanted_loss, rel=1e-3)
+    assert loss != wanted_loss
+    assert furthest(gradients, wanted) < 0.2
+
+
+@pytest.mark.parametrize("changed", [{"qk_norm": True}, {"qkv_bias": True}, {"head_dim": 12}])
+def test_other_blocks_are_left_to_the_compiler(changed: dict[str, object]) -> None:
+    shape: ModelShape = replace(SMALL, **changed)
+    decoder = Decoder(shape)
+    assert not any(is_fusable(layer) for layer in decoder.model.layers.values())
+    assert accelerate(decoder, compute="float32", compile=False).fused_blocks == 0
+
+
+def test_float8_on_a_cpu_falls_back_with_the_reason(plain: Decoder) -> None:
+    done = accelerate(twin(plain), compute="float8")
+    assert done.compute == "bfloat16"
+    assert done.reasons == ("float8 needs a CUDA device, and the model is on cpu",)
