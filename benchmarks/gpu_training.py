@@ -42,7 +42,9 @@ CASES = {
     "8B-float8": Case(1, "8B --compute float8", f"8B 1 {BF16} {NO_AC} {FLOAT8}", 1.12),
     "1B": Case(1, "1B --batch 2 --masters float32", f"1B 2 {NO_AC}", 1.08),
     "8B-shard": Case(2, "8B --masters float32 --layout zero=3", f"8B 1 {NO_AC}", 1.06),
-    "8B-shard-float8": Case(2, "8B --batch 2 --masters float32 --layout zero=3 --compute float8", f"8B 2 {OP} {FLOAT8}", 1.10),
+    "8B-shard-float8": Case(
+        2, "8B --batch 2 --masters float32 --layout zero=3 --compute float8", f"8B 2 {OP} {FLOAT8}", 1.10
+    ),
     "8B-tensor": Case(2, "8B --layout tensor=2", f"8B 1 {BF16} {NO_AC} --parallelism.tensor_parallel_degree 2", 1.05),
     "8B-pipeline": Case(2, "8B --batch 4 --layout pipeline=2 microbatches=4", f"8B 4 {BF16} {NO_AC} {PIPELINE}", 1.05),
     "8B-shard-zero2": Case(2, "8B --masters float32 --layout zero=2", "", 1.06),
@@ -56,8 +58,9 @@ def titan_command(case: Case, assets: Path, steps: int) -> list[str]:
         f"--local-ranks-filter 0 --role rank --tee 3 -m benchmarks.gpu.titan --model.name llama3"
         f" --model.hf_assets_path {assets}/tokenizer --training.dataset c4_test --training.dataset_path {assets}/text"
         f" --optimizer.name AdamW --optimizer.lr 3e-4 --optimizer.eps 1e-8 --lr_scheduler.warmup_steps 200"
-        f" --training.max_norm 1.0 --metrics.log_freq 5 --metrics.disable_color_printing --job.dump_folder {assets}/dump"
-        f" --compile.enable --compile.components model,loss --model.flavor {flavour} --training.seq_len 8192"
+        f" --training.max_norm 1.0 --metrics.log_freq 5 --metrics.disable_color_printing"
+        f" --job.dump_folder {assets}/dump --compile.enable --compile.components model,loss"
+        f" --model.flavor {flavour} --training.seq_len 8192"
         f" --training.local_batch_size {batch} --training.steps {steps}"
     )
     return [sys.executable, *launch.split(), *asked.split(), *flags]
@@ -111,7 +114,7 @@ def main() -> None:
     parser.add_argument("--ours-alone", action="store_true")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--deadline-s", type=float, default=580)
-    parser.add_argument("--logs", type=Path, default=Path("/tmp/gpu_training"))
+    parser.add_argument("--logs", type=Path, default=Path("gpu_training.logs"))
     asked = parser.parse_args()
     end = time.monotonic() + asked.deadline_s
     asked.logs.mkdir(parents=True, exist_ok=True)
@@ -139,9 +142,7 @@ def main() -> None:
             )
         ratio = ours["tokens_per_s"] / titan["tokens_per_s"] if "error" not in ours | titan and titan else None
         results[name] = {"ours": ours, "torchtitan": titan, "ratio": ratio, "target": case.target}
-        print(
-            f"{name}: ratio {ratio} (target {case.target}); {middle - began:.0f} s ours, {time.monotonic() - middle:.0f} s torchtitan"
-        )
+        print(f"{name}: ratio {ratio} (target {case.target})")
         print(f"  ours {json.dumps(ours)}\n  torchtitan {json.dumps(titan)}", flush=True)
     print(json.dumps({name: {"ratio": row["ratio"], "target": row["target"]} for name, row in results.items()}))
 

@@ -126,6 +126,7 @@ def _kill_often(stop: Callable[[], None], timeline: Timeline, count: int) -> lis
     for number in range(count):
         time.sleep(SETTLE_S + 0.37 * number)  # at another moment between two checkpoints each time
         found.append(_kill_one(timeline))
+        print(timeline.path.parent.name, found[-1], "load", describe_machine()["load"], flush=True)
     stop()
     return found
 

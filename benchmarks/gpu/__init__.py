@@ -1,1 +1,1 @@
-"""One training step on CUDA devices, measured for us and for torchtitan on the same tokens. Needs torch alone for ours."""
+"""One training step on CUDA devices, ours and torchtitan's on the same tokens. Ours needs no Ray."""

@@ -58,9 +58,9 @@ def cases(rows: int, hidden: int, ffn: int) -> list[tuple[str, Callable[..., Any
         K.turn_(joined, angle.cos(), angle.sin(), 40)
         return joined
 
-    def adamw(*args: Tensor) -> Any:
-        K.adamw_(*args[:5], NUMBERS, args[5] if len(args) > 5 else None)
-        return args[0], args[2], args[3]
+    def adamw(weight: Tensor, grad: Tensor, mean: Tensor, spread: Tensor, shrink: Tensor, *copy: Tensor) -> Any:
+        K.adamw_(weight, grad, mean, spread, shrink, NUMBERS, *copy)
+        return weight, mean, spread
 
     def cast(*both: bool, dtype: torch.dtype = E4M3) -> Callable[[Tensor, Tensor], Any]:
         def run(x: Tensor, top: Tensor) -> list[Tensor]:
@@ -116,7 +116,7 @@ def flat(out: Any) -> list[Tensor]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    import triton
+    import triton  # type: ignore[import-not-found]
 
     return float(triton.testing.do_bench(work, warmup=10, rep=40, return_mode="median")) / 1e3
 

@@ -53,7 +53,8 @@ def build(asked: argparse.Namespace, sizes: ModelShape) -> Any:
     """The model as the training loop builds it, for any layout; see `training.build`."""
     masters = getattr(torch, asked.masters)
     device = torch.device("cuda", torch.cuda.current_device())
-    layout = Layout.of(dist.get_world_size(), shape=sizes, **{name: int(size) for name, size in asked.layout})
+    axes: dict[str, Any] = {name: int(size) for name, size in asked.layout}
+    layout = Layout.of(dist.get_world_size(), shape=sizes, **axes)
     mesh = Mesh.of(layout, device)
     alone = layout.world == 1
 
@@ -121,7 +122,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         optimizer.zero_grad()
         return loss * scale, norm
 
-    marks = [torch.cuda.Event(enable_timing=True) for _ in range(asked.steps // WINDOW + 1)]
+    marks = [torch.cuda.Event(enable_timing=True) for _ in range(asked.steps // WINDOW + 1)]  # type: ignore[no-untyped-call]
     losses, norms = [], []
     for number in range(asked.steps):
         if number % WINDOW == 0:
@@ -184,10 +185,12 @@ def profile(step: Any, start: int, steps: int = 2) -> dict[str, float]:
 
 def idle(taken: Any) -> str:
     """How long the device waited between kernels, and before which ones."""
+    from torch._C._autograd import DeviceType
+
     spans = sorted(
         (event.time_range.start, event.time_range.end, event.name)
         for event in taken.events()
-        if event.device_type == torch.autograd.DeviceType.CUDA
+        if event.device_type == DeviceType.CUDA
     )
     waits: dict[str, tuple[float, int]] = {}
     end, waited = spans[0][1], 0.0

@@ -18,7 +18,7 @@ def documents() -> list[list[int]]:
 
 
 def sequences(length: int, rank: int = 0, ranks: int = 1) -> list[list[int]]:
-    """Consecutive stretches of `length` + 1 tokens of this rank's contiguous share of the documents, none overlapping."""
+    """Consecutive stretches of `length` + 1 tokens of this rank's share of the documents, none overlapping."""
     share = documents()[rank * DOCUMENTS // ranks : (rank + 1) * DOCUMENTS // ranks]
     stream = [token for document in share for token in document]
     return [stream[start : start + length + 1] for start in range(0, len(stream) - length, length + 1)]
@@ -32,7 +32,7 @@ def write_for_titan(folder: Path) -> None:
     (folder / "text").mkdir(exist_ok=True)
     words = {word: number for number, word in enumerate(SPECIAL)}
     words |= {f"w{number}": number for number in range(len(SPECIAL), VOCABULARY)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token=SPECIAL[2]))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens([AddedToken(word, special=True) for word in SPECIAL])
     tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))

@@ -119,7 +119,7 @@ def reaches(host: Host, address: str, port: int) -> bool:
 
 def test_killed_head_process_comes_back_with_its_jobs_and_machines(harbour: Harbour) -> None:
     """While one job runs on machines of two clouds, and another one waits for a host."""
-    harbour.submit("runs", "python ~/demand.py google=2,east=2 15 300")
+    harbour.submit("runs", "python ~/demand.py google=3,east=3 15 300")
     wait_until(lambda: harbour.working("google") and harbour.working("east"), "both work", timeout_s=240)
     harbour.submit("waits", "hostname", "--entrypoint-resources", '{"own": 1}')
     machines, launches = harbour.machines(), len(harbour.launches())

@@ -120,10 +120,8 @@ class LoraSpec(Block):
 
     rank: int = Field(default=16, ge=1)
     alpha: float = Field(default=32.0, gt=0, description="their sum is scaled by alpha / rank")
-    on: tuple[str, ...] = Field(
-        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        min_length=1,
-        description="names of the matrices",
+    on: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="names of the matrices; default all of the blocks but routers"
     )
 
 

@@ -32,24 +32,37 @@ def hugging_face_files(
     With `lora`, the checkpoint's adapters are merged into the weights. `transformers` loads the files without
     tradewind. Raises IntegrityError for damaged parts.
     """
-    end_of_text = dataset.tokenizer_file.end_of_text
-    end_id = dataset.tokenizer().token_to_id(end_of_text)
-    tokens = {"bos_token_id": end_id, "eos_token_id": end_id}
-    tokenizer_config = {
+    return {
+        **_weights(store, record, shape, folder, lora),
+        **_tokenizer(dataset, shape),
+        "config.json": _json(family(shape.family).hugging_face_config(shape) | _ends(dataset)),
+        "generation_config.json": _json(_ends(dataset)),
+        "README.md": card.encode(),
+    }
+
+
+def _ends(dataset: Dataset) -> dict[str, Any]:
+    """What a text begins and an answer ends with. Templates may end turns with a token of their own."""
+    end_id = dataset.tokenizer().token_to_id(dataset.tokenizer_file.end_of_text)
+    chat = dataset.record.chat
+    ends_turn = dataset.tokenizer().token_to_id(chat.special_tokens.get("eos_token", "")) if chat else None
+    ends = list(dict.fromkeys(token for token in (ends_turn, end_id) if token is not None))
+    return {"bos_token_id": end_id, "eos_token_id": ends if len(ends) > 1 else ends[0]}
+
+
+def _tokenizer(dataset: Dataset, shape: ModelShape) -> dict[str, bytes]:
+    """The data's tokenizer, with the template of its conversations where it has any."""
+    end_of_text, chat = dataset.tokenizer_file.end_of_text, dataset.record.chat
+    config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": end_of_text,
         "eos_token": end_of_text,
         "model_max_length": shape.context,
         "clean_up_tokenization_spaces": False,
+        **(chat.special_tokens if chat else {}),
     }
-    return {
-        **_weights(store, record, shape, folder, lora),
-        "config.json": _json(family(shape.family).hugging_face_config(shape) | tokens),
-        "generation_config.json": _json(tokens),
-        "tokenizer.json": dataset.tokenizer_json(),
-        "tokenizer_config.json": _json(tokenizer_config),
-        "README.md": card.encode(),
-    }
+    template = {"chat_template.jinja": chat.template.encode()} if chat else {}
+    return {"tokenizer.json": dataset.tokenizer_json(), "tokenizer_config.json": _json(config), **template}
 
 
 def _weights(
@@ -89,6 +102,11 @@ def _json(values: dict[str, Any]) -> bytes:
 def model_card(start: RunStart, record: CheckpointRecord, *, name: str) -> str:
     """What a person should know before using the model, as the README.md that stands beside the weights."""
     batch = start.spec["batch"]
+    made = f"trained from nothing on `{start.dataset}`"
+    nature = "It continues text like its training data. It knows no facts and follows no instructions."
+    if origin := start.spec.get("start_from"):
+        made = f"made from `{origin}` by training on `{start.dataset}`"
+        nature = "It behaves like that model, moved towards its training data. It was not tested for more."
     loss = "not evaluated" if record.heldout_loss is None else f"{record.heldout_loss:.4f} nats a token"
     return f"""---
 library_name: transformers
@@ -96,7 +114,7 @@ pipeline_tag: text-generation
 ---
 # {name}
 
-A {start.spec["model"]["family"]} model with {start.parameters:,} parameters, trained from nothing on `{start.dataset}`.
+A {start.spec["model"]["family"]} model with {start.parameters:,} parameters, {made}.
 
 | | |
 | --- | --- |
@@ -106,5 +124,5 @@ A {start.spec["model"]["family"]} model with {start.parameters:,} parameters, tr
 | context | {batch["tokens_per_sequence"]} tokens |
 | made with | {", ".join(f"{library} {version}" for library, version in start.versions.items())} |
 
-It continues text like its training data. It follows no instructions, knows no facts and was tested for neither.
+{nature}
 """

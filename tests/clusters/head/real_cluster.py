@@ -71,7 +71,8 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         own = {"HOME": str(self.folder), "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
-        return {**os.environ, **own, **RECONNECT, "PYTHONPATH": str(Path(__file__).parents[3])}
+        slow = {"RAY_agent_register_timeout_ms": "120000"}  # three nodes start on few processors
+        return {**os.environ, **own, **slow, **RECONNECT, "PYTHONPATH": str(Path(__file__).parents[3])}
 
     @property
     def supervisor(self) -> psutil.Process:
@@ -91,10 +92,7 @@ class Cluster:
         subprocess.run(command, env=environment, timeout=SLOWEST_S, check=True)
 
     def add_worker(self, resource: str) -> None:
-        """With four of that resource, and one processor.
-
-        A raylet gives up when its agent needs more than 15 s to start, as on a busy machine; it is started again.
-        """
+        """With four of that resource, and one processor. Ray gives itself 30 s to start; then it is started again."""
         flags = ["--block", "--num-cpus=1", f'--resources={{"{resource}": 4}}', *_node_flags(self.folder / resource)]
         command = ["sh", "-c", 'until "$@"; do sleep 1; done', "sh", RAY, "start", f"--address={self.address}", *flags]
         environment = {**self.environment, **_instance(resource, "worker")}

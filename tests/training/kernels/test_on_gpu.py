@@ -76,8 +76,8 @@ def test_cross_entropy() -> None:
 
 @pytest.mark.parametrize("masters", [torch.float32, torch.bfloat16])
 def test_updates(masters: torch.dtype) -> None:
-    def update(*held: Tensor) -> None:
-        kernels.adamw_(*held[:5], NUMBERS, held[5])
+    def update(weight: Tensor, grad: Tensor, mean: Tensor, spread: Tensor, shrink: Tensor, copy: Tensor) -> None:
+        kernels.adamw_(weight, grad, mean, spread, shrink, NUMBERS, copy)
 
     held = [torch.randn(70001).to(masters), bf16(70001), torch.randn(70001).to(masters), torch.rand(70001).to(masters)]
     agree(update, *held, torch.tensor(0.5), torch.zeros(70001, dtype=torch.bfloat16))

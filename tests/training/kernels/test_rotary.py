@@ -31,7 +31,7 @@ def test_gradients_are_turned_back_and_joined() -> None:
     joined = torch.randn(TIME, (HEADS + 2 * PAIRS) * DIM, generator=torch.Generator().manual_seed(0))
     turned = joined.clone()
     turn_(turned, cos, sin, HEADS + PAIRS)
-    q, k, v = turned.view(TIME, -1, DIM).split([HEADS, PAIRS, PAIRS], dim=1)
+    q, k, v = torch.split(turned.view(TIME, -1, DIM), [HEADS, PAIRS, PAIRS], dim=1)
     largest = torch.zeros(())
     torch.testing.assert_close(join_turned_back(q, k, v, cos, sin, largest), joined)
     torch.testing.assert_close(largest, joined.abs().max())

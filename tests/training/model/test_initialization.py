@@ -57,11 +57,12 @@ def assert_parts_of(model: Decoder, state: dict[str, Tensor]) -> int:
 
 
 def draws_its_part(shape: ModelShape, tensor: int) -> int:
-    initialization.BLOCK_ELEMENTS = 300  # some blocks to a matrix, and none at a shard's edge
-    state, model = whole(shape), sharded(shape, tensor=tensor)
-    count = assert_parts_of(model, state)
-    model.to_empty(device="cpu")
-    model.initialize(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(initialization, "BLOCK_ELEMENTS", 300)  # some blocks to a matrix, and none at a shard's edge
+        state, model = whole(shape), sharded(shape, tensor=tensor)
+        count = assert_parts_of(model, state)
+        model.to_empty(device="cpu")
+        model.initialize(1)
     assert_parts_of(model, state)
     return count
 

@@ -20,7 +20,7 @@ def test_steps_of_a_matrix_are_those_of_torchs_muon(size: tuple[int, int]) -> No
         mine.grad = torch.randn(size)
         theirs.grad = mine.grad.clone()
         ours.step()
-        torchs.step()
+        torchs.step()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-2)  # both iterate in bfloat16
 
 

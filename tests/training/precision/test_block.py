@@ -9,6 +9,7 @@ import torch
 
 from tradewind.families import ModelShape, known_model
 from tradewind.training.model import Decoder
+from tradewind.training.model.lora import add_adapters
 from tradewind.training.precision import accelerate, settle
 from tradewind.training.precision.accelerated import Activations, fuse, is_fusable
 from tradewind.training.precision.block import How
@@ -97,13 +98,30 @@ def test_float8_products_are_near_the_exact_ones(plain: Decoder) -> None:
 
 @pytest.mark.parametrize("changed", [{"qk_norm": True}, {"qkv_bias": True}, {"head_dim": 12}])
 def test_other_blocks_are_left_to_the_compiler(changed: dict[str, object]) -> None:
-    shape: ModelShape = replace(SMALL, **changed)
-    decoder = Decoder(shape)
-    assert not any(is_fusable(layer) for layer in decoder.model.layers.values())
-    assert accelerate(decoder, compute="float32", compile=False).fused_blocks == 0
+    shape: ModelShape = replace(SMALL, **changed)  # type: ignore[arg-type]
+    assert not is_fusable(shape)
+    assert accelerate(Decoder(shape), compute="float32", compile_others=False).fused_blocks == 0
+
+
+@pytest.mark.parametrize("activations", ["selective", "full"])
+def test_what_other_blocks_make_again_is_what_they_made(activations: Activations) -> None:
+    plain, again = (Decoder(replace(SMALL, qk_norm=True)) for _ in range(2))
+    plain.initialize(0)
+    again.load_state_dict(plain.state_dict())
+    accelerate(again, compute="float32", activations=activations, compile_others=False)
+    loss, gradients = step(again)
+    wanted_loss, wanted = step(plain)
+    assert loss == pytest.approx(wanted_loss, rel=1e-6)
+    assert furthest(gradients, wanted) < 1e-5
 
 
 def test_float8_on_a_cpu_falls_back_with_the_reason(plain: Decoder) -> None:
     done = accelerate(twin(plain), compute="float8")
     assert done.compute == "bfloat16"
     assert done.reasons == ("float8 needs a CUDA device, and the model is on cpu",)
+
+
+def test_blocks_with_adapters_are_not_fused() -> None:
+    decoder = Decoder(SMALL)
+    add_adapters(decoder, rank=2, alpha=4.0, projections=["q_proj"])
+    assert accelerate(decoder, compute="float32", compile_others=False).fused_blocks == 0

@@ -10,6 +10,7 @@ import torch
 from torch.distributed._functional_collectives import AsyncCollectiveTensor
 
 from tests.training.precision.test_block import SMALL
+from tradewind.training.model import Decoder
 from tradewind.training.optimizer import AdamW
 from tradewind.training.parallel import DistributedDecoder, Layout, Mesh
 from tradewind.training.precision import accelerate
@@ -23,9 +24,11 @@ def train(layout: dict[str, int], sequences: int) -> list[tuple[float, float]]:
     cut = Layout.of(torch.distributed.get_world_size(), **layout)  # type: ignore[arg-type]
     mesh = Mesh.of(cut, torch.device("cpu"))
     group = mesh.weights.get_group("tensor") if cut.tensor > 1 else None
-    model = DistributedDecoder(
-        SHAPE, mesh, before_sharding=lambda decoder: accelerate(decoder, compute="float32", tensor_group=group) and None
-    )
+
+    def prepare(decoder: Decoder) -> None:
+        accelerate(decoder, compute="float32", tensor_group=group)
+
+    model = DistributedDecoder(SHAPE, mesh, before_sharding=prepare)
     model.initialize(0)
     optimizer = AdamW(model.parameters(), lr=1e-2)
     tokens = torch.randint(0, 96, (sequences, 17), generator=torch.Generator().manual_seed(1))

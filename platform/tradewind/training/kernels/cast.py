@@ -41,7 +41,7 @@ def largest(*parts: Tensor) -> Tensor:
 
 
 def scaled(parts: tuple[Tensor, ...], top: Tensor, dtype: torch.dtype, *, rows: bool, columns: bool) -> Scaled:
-    """The parts, stacked on top of each other, in `dtype` under the one scale that `top`, their largest |value|, sets."""
+    """The parts, one below the other, in `dtype` under the one scale that `top`, their largest |value|, sets."""
     height, width = sum(len(part) for part in parts), parts[0].shape[1]
     device = parts[0].device
     by_rows = torch.empty(height, width, dtype=dtype, device=device) if rows else None

@@ -39,7 +39,7 @@ def rms_norm_backward(
     beside: Tensor | None = None,
     largest: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """gradients of `rms_norm` by its input and its weight. `beside`, the gradient that reached `x` around it, is added."""
+    """gradients of `rms_norm` by its input and its weight; `beside`, what reached `x` around it, is added."""
     if x.is_cuda:
         from tradewind.training.kernels.on_gpu import norm as on_gpu
 

@@ -35,7 +35,7 @@ def squares(grads: list[Tensor], shares: list[float]) -> Tensor:
 
 
 def scale_(x: Tensor, factor: Tensor) -> Tensor:
-    """`x` times a scalar tensor of any type, in place and in float32, so that no factor is rounded to the type of `x`."""
+    """`x` times a scalar tensor, in place and in float32: the factor is not rounded to the type of `x`."""
     if x.is_cuda:
         from tradewind.training.kernels.on_gpu import update as on_gpu
 

@@ -46,28 +46,32 @@ class AdamW(torch.optim.Optimizer):
         """Clip to `max_norm` and step. Gives the norm of all gradients before clipping, a scalar on their device.
 
         `stage_ranks` ranks hold parts of the same weights, and all that train the model are in `group`, None for a
-        model on one rank. A norm that is not finite moves nothing: the caller sees it in the norm.
+        model on one rank. A norm that is not finite moves nothing, and the caller sees it; the step counts.
         """
         moving = [
-            (weight, group) for group in self.param_groups for weight in group["params"] if weight.grad is not None
+            (weight, settings)
+            for settings in self.param_groups
+            for weight in settings["params"]
+            if weight.grad is not None
         ]
         norm = total_norm([weight.grad for weight, _ in moving], stage_ranks, group)
         shrink = torch.ones_like(norm) if max_norm is None else (max_norm / (norm + 1e-6)).clamp(max=1.0)
         shrink = torch.where(torch.isfinite(norm), shrink, torch.nan).float()
-        for weight, group in moving:
-            self._move(weight, shrink, group)
+        for weight, settings in moving:
+            self._move(weight, shrink, settings)
         return norm
 
     def _move(self, weight: nn.Parameter, shrink: Tensor, group: dict[str, Any]) -> None:
         state = self._state_of(weight)
         numbers = AdamWNumbers(group["lr"], group["betas"], group["eps"], group["weight_decay"], int(state["step"]) + 1)
         assert weight.grad is not None
-        parts = [local(x) for x in (weight.detach(), weight.grad, state["exp_avg"], state["exp_avg_sq"])]
-        if parts[0].device.type == "cpu" and len({part.dtype for part in parts}) == 1:
-            _move_by_torch(parts, shrink, numbers, state["step"])
-            return
-        adamw_(*parts, shrink, numbers, held_copy(weight))
+        mine, grad = local(weight.detach()), local(weight.grad)
+        mean, spread = local(state["exp_avg"]), local(state["exp_avg_sq"])
         state["step"] += 1
+        if mine.is_cuda or len({mine.dtype, grad.dtype, mean.dtype}) > 1:
+            adamw_(mine, grad, mean, spread, shrink, numbers, held_copy(weight))
+        else:
+            _move_by_torch(mine, grad, mean, spread, shrink, numbers, state["step"])
 
     def _state_of(self, weight: nn.Parameter) -> dict[str, Any]:
         state: dict[str, Any] = self.state[weight]
@@ -78,12 +82,21 @@ class AdamW(torch.optim.Optimizer):
         return state
 
 
-def _move_by_torch(parts: list[Tensor], shrink: Tensor, numbers: AdamWNumbers, step: Tensor) -> None:
-    """torch's own pass over memory on CPUs, which clips too; a factor that is not finite is what it skips a step for."""
+def _move_by_torch(
+    weight: Tensor,
+    grad: Tensor,
+    mean: Tensor,
+    spread: Tensor,
+    shrink: Tensor,
+    numbers: AdamWNumbers,
+    step: Tensor,
+) -> None:
+    """torch's own pass over memory on CPUs, which clips too, and skips what it is told to skip."""
+    beta1, beta2 = numbers.betas
     torch._fused_adamw_(
-        *[[part] for part in parts], [], [step.add_(1)],
-        lr=numbers.learning_rate, beta1=numbers.betas[0], beta2=numbers.betas[1], weight_decay=numbers.weight_decay,
-        eps=numbers.eps, amsgrad=False, maximize=False,
+        [weight], [grad], [mean], [spread], [], [step],
+        lr=numbers.learning_rate, beta1=beta1, beta2=beta2, weight_decay=numbers.weight_decay, eps=numbers.eps,
+        amsgrad=False, maximize=False,
         grad_scale=shrink.reciprocal(), found_inf=(~torch.isfinite(shrink)).float(),
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Muon for the matrices of blocks, AdamW for everything else, as one optimizer with one learning rate.
 
-Jordan et al. 2024 (kellerjordan.github.io/posts/muon), scaled as in Liu et al. 2025 (Muon is scalable for LLM training),
-section 2.2: an update of a matrix has 0.2 root mean square, like AdamW's, so learning rate and decay serve both.
+Jordan et al. 2024 (kellerjordan.github.io/posts/muon), scaled as in Liu et al. 2025 (Muon is scalable for LLM
+training), section 2.2: an update of a matrix has 0.2 root mean square, like AdamW's, so rate and decay serve both.
 """
 
 from __future__ import annotations
@@ -78,11 +78,15 @@ def orthogonal(x: Tensor) -> Tensor:
     for _ in range(STEPS):
         gram = y @ y.mT
         y = a * y + (b * gram + c * gram @ gram) @ y
-    return y.mT if tall else y
+    made: Tensor = y.mT if tall else y
+    return made
 
 
 def whole(x: Tensor) -> Tensor:
-    return x.full_tensor() if isinstance(x, DTensor) else x
+    if not isinstance(x, DTensor):
+        return x
+    gathered: Tensor = x.full_tensor()
+    return gathered
 
 
 def like(x: Tensor, weight: Tensor) -> Tensor:
@@ -90,4 +94,5 @@ def like(x: Tensor, weight: Tensor) -> Tensor:
     x = x.to(weight.dtype)
     if not isinstance(weight, DTensor):
         return x
-    return distribute_tensor(x, weight.device_mesh, weight.placements, src_data_rank=None)
+    part: DTensor = distribute_tensor(x, weight.device_mesh, weight.placements, src_data_rank=None)
+    return part

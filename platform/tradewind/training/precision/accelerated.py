@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
-from tradewind.training.model.attention import Attention
-from tradewind.training.model.feed_forward import FeedForward
+from tradewind.families import ModelShape
+from tradewind.training.model import Decoder
 from tradewind.training.precision import block
 from tradewind.training.precision.block import How
 from tradewind.training.precision.ends import Lookup, Norm
@@ -41,11 +40,11 @@ class Acceleration:
 
 
 def accelerate(
-    model: nn.Module,
+    model: Decoder,
     *,
     compute: Compute = "bfloat16",
     activations: Activations = "none",
-    compile: bool = True,
+    compile_others: bool = True,
     tensor_group: dist.ProcessGroup | None = None,
 ) -> Acceleration:
     """Change in place how a `model.Decoder`, or a stage of one, computes on CUDA; its parameters stay what they are.
@@ -54,20 +53,23 @@ def accelerate(
     `parallel.tensor` has cut it. Blocks that are not dense with plain grouped queries are compiled instead of fused.
     """
     compute, reasons = _possible(model, compute)
+    layers = _layers(model)
+    fusable = is_fusable(model.shape) and all(map(has_plain_products, layers))
     products: Products = Float8() if compute == "float8" else Plain()
-    fused = [layer for layer in _layers(model) if is_fusable(layer)]
-    others = [layer for layer in _layers(model) if not is_fusable(layer)]
-    how = How(products, Whole() if tensor_group is None else Cut(tensor_group), keep_wide=activations == "none")
-    for layer in fused:
-        fuse(layer, how, checkpointed=activations == "full")
-    for layer in others:
-        if compile:
-            cast(Any, layer).compile()
+    tokens = Whole() if tensor_group is None else Cut(tensor_group)
+    for layer in layers:
+        if fusable:
+            fuse(layer, How(products, tokens, keep_wide=activations == "none"))
+        if activations == "full" or (activations == "selective" and not fusable):
+            _recompute(layer, whole=activations == "full")
+        if compile_others and not fusable:
+            layer.compile()
     _ends(model, torch.float32 if compute == "float32" else torch.bfloat16)
-    return Acceleration(compute, len(fused), len(others) if compile else 0, activations, tuple(reasons))
+    fused = len(layers) if fusable else 0
+    return Acceleration(compute, fused, len(layers) - fused if compile_others else 0, activations, tuple(reasons))
 
 
-def float8_refusal(shape: Any, device: torch.device) -> str | None:
+def float8_refusal(shape: ModelShape, device: torch.device) -> str | None:
     """Why a model's products cannot be in float8 on that device, or None where they can."""
     if device.type == "meta" and torch.cuda.is_available():
         device = torch.device("cuda", torch.cuda.current_device())
@@ -75,40 +77,38 @@ def float8_refusal(shape: Any, device: torch.device) -> str | None:
         return f"float8 needs a CUDA device, and the model is on {device.type}"
     capability = torch.cuda.get_device_capability(device)
     if capability < FLOAT8_CAPABILITY:
-        return f"float8 needs compute capability 8.9, and {torch.cuda.get_device_name(device)} has {capability[0]}.{capability[1]}"
-    for name, size in (
-        ("hidden", shape.hidden),
-        ("ffn", shape.ffn),
-        ("heads x head_dim", shape.heads * shape.head_dim),
-    ):
+        name = torch.cuda.get_device_name(device)
+        return f"float8 needs compute capability 8.9, and {name} has {capability[0]}.{capability[1]}"
+    if not is_fusable(shape):
+        return "float8 products are those of fused blocks: dense, without latent attention, norms of heads, or biases"
+    sizes = {"hidden": shape.hidden, "ffn": shape.ffn, "heads x head_dim": shape.heads * shape.head_dim}
+    for name, size in sizes.items():
         if size % FLOAT8_MULTIPLE:
             return f"float8 products need multiples of {FLOAT8_MULTIPLE}, and {name} is {size}"
     return None
 
 
-def is_fusable(layer: nn.Module) -> bool:
-    """Whether a block is what `block.forward` computes: grouped queries without norms or biases, and one feed-forward."""
-    attention, feed = layer.self_attn, layer.mlp
-    if type(attention) is not Attention or type(feed) is not FeedForward:
-        return False
-    plain = isinstance(attention.q_norm, nn.Identity) and attention.q_proj.bias is None
-    power_of_two = attention.head_dim & (attention.head_dim - 1) == 0
-    return plain and power_of_two
+def is_fusable(shape: ModelShape) -> bool:
+    """Whether `block.forward` computes the blocks of a shape: plain grouped queries, and one feed-forward.
+
+    Fused blocks cast masters themselves; others need FSDP2 for masters of another type than they compute in.
+    """
+    plain = shape.latent is None and shape.experts is None and not shape.qk_norm and not shape.qkv_bias
+    return plain and shape.head_dim & (shape.head_dim - 1) == 0
 
 
-def fuse(layer: nn.Module, how: How, *, checkpointed: bool = False) -> None:
+def has_plain_products(layer: nn.Module) -> bool:
+    """Whether each matrix of a dense block is all there is to its product; beside one with an adapter is more."""
+    matrices = [module for name, module in layer.named_modules() if name.endswith("_proj")]
+    return all(type(module).forward is nn.Linear.forward for module in matrices)
+
+
+def fuse(layer: nn.Module, how: How) -> None:
     """Let one block compute by `block.forward`."""
-    run: Callable[..., Tensor] = functools.partial(block.forward, layer, how)
-    if checkpointed:
-        run = functools.partial(checkpoint, run, use_reentrant=False)
-
-    def forward(x: Tensor, cos: Tensor, sin: Tensor, mask: Any = None) -> Tensor:
-        return run(x, cos, sin, mask)
-
-    layer.forward = forward
+    layer.forward = functools.partial(block.forward, layer, how)
 
 
-def settle(model: nn.Module, *, short_gradients: bool = True) -> None:
+def settle(model: Decoder, *, short_gradients: bool = True) -> None:
     """What can be done once weights have memory, for a model or a stage that is whole on one device.
 
     Weights of queries, keys and values are laid side by side, for one product instead of three; names, shapes and
@@ -116,7 +116,7 @@ def settle(model: nn.Module, *, short_gradients: bool = True) -> None:
     get gradients in bfloat16: right for steps of one pass, where a gradient is never added to.
     """
     for layer in _layers(model):
-        if is_fusable(layer):
+        if is_fusable(model.shape) and has_plain_products(layer):
             attention = cast(Any, layer.self_attn)
             join_rows(attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight)
     for weight in model.parameters():
@@ -124,22 +124,49 @@ def settle(model: nn.Module, *, short_gradients: bool = True) -> None:
             weight.grad_dtype = torch.bfloat16
 
 
-def _possible(model: nn.Module, compute: Compute) -> tuple[Compute, list[str]]:
+def _possible(model: Decoder, compute: Compute) -> tuple[Compute, list[str]]:
     if compute != "float8":
         return compute, []
-    refusal = float8_refusal(cast(Any, model).shape, next(model.parameters()).device)
+    refusal = float8_refusal(model.shape, next(model.parameters()).device)
+    if refusal is None and not all(map(has_plain_products, _layers(model))):
+        refusal = "float8 products are those of whole matrices, and adapters stand beside them"
     return ("float8", []) if refusal is None else ("bfloat16", [refusal])
 
 
-def _layers(model: nn.Module) -> list[nn.Module]:
-    return list(cast(Any, model).model.layers.values())
+def _layers(model: Decoder) -> list[nn.Module]:
+    return list(model.model.layers.values())
 
 
-def _ends(model: nn.Module, dtype: torch.dtype) -> None:
-    backbone = cast(Any, model).model
+def _recompute(layer: nn.Module, *, whole: bool) -> None:
+    """Keep a block's input alone, or with it what products and attention gave, and make the rest again."""
+    contexts: dict[str, Any] = {}
+    if not whole:
+        contexts["context_fn"] = functools.partial(create_selective_checkpoint_contexts, _kept)
+    again = functools.partial(checkpoint, layer.forward, use_reentrant=False, **contexts)
+    layer.forward = again
+
+
+def _kept(_context: Any, operator: Any, *_arguments: Any, **_named: Any) -> CheckpointPolicy:
+    """Every result that costs more to make than to keep; as torchtitan's selective checkpointing, but every product."""
+    name = str(operator).split(".")[1]
+    is_costly = name in {"mm", "addmm", "bmm", "_grouped_mm", "linear"} or "scaled_dot_product" in name
+    return CheckpointPolicy.MUST_SAVE if is_costly else CheckpointPolicy.PREFER_RECOMPUTE
+
+
+def _ends(model: Decoder, dtype: torch.dtype) -> None:
+    backbone = cast(Any, model.model)
     if type(backbone.embed_tokens) is nn.Embedding:
-        embed = backbone.embed_tokens
-        embed.forward = lambda tokens: Lookup.apply(tokens, embed.weight, dtype)
+        embedding: Any = backbone.embed_tokens
+        embedding.forward = functools.partial(_look_up, embedding, dtype)
     if backbone.norm is not None:
-        norm = backbone.norm
-        norm.forward = lambda x: Norm.apply(x, norm.weight, norm.eps)
+        backbone.norm.forward = functools.partial(_norm, backbone.norm)
+
+
+def _look_up(embedding: nn.Embedding, dtype: torch.dtype, tokens: Tensor) -> Tensor:
+    rows: Tensor = Lookup.apply(tokens, embedding.weight, dtype)  # type: ignore[no-untyped-call]
+    return rows
+
+
+def _norm(norm: nn.RMSNorm, x: Tensor) -> Tensor:
+    normed: Tensor = Norm.apply(x, norm.weight, norm.eps)  # type: ignore[no-untyped-call]
+    return normed

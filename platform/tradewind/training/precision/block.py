@@ -11,7 +11,7 @@ What is kept for the backward pass: x, q, k, v, attention's result, the sum befo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -38,7 +38,7 @@ class How:
     """What blocks of one model share."""
 
     products: Products
-    tokens: Tokens = Whole()
+    tokens: Tokens = field(default_factory=Whole)
     keep_wide: bool = True
     """Whether gate and up are kept for the backward pass, of a block's activations about two thirds."""
 
@@ -52,7 +52,7 @@ class Heads:
 
 
 class Projections(torch.autograd.Function):
-    """(x, norm weight, q, k, v weights, cos, sin) → (x, turned queries, turned keys, values), heads of [tokens, heads, dim].
+    """(x, weights of norm, q, k, v, cos, sin) → (x, turned queries, turned keys, values), each [tokens, heads, dim].
 
     x comes out as it went in: the gradient that reaches it further on is added in the pass that ends this one.
     """
@@ -81,11 +81,12 @@ class Projections(torch.autograd.Function):
         turn_(joined, cos, sin, heads.queries + heads.pairs)
         ctx.save_for_backward(x, norm, q, k, v, cos, sin, inverse, product.weights_top, *product.kept)
         ctx.how, ctx.sequences = how, sequences
-        parts = joined.view(len(joined), -1, heads.dim).split([heads.queries, heads.pairs, heads.pairs], dim=1)
+        whole = joined.view(len(joined), -1, heads.dim)
+        parts = torch.split(whole, [heads.queries, heads.pairs, heads.pairs], dim=1)
         return x.view_as(x), *parts
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, beside: Tensor, by_q: Tensor, by_k: Tensor, by_v: Tensor) -> tuple[Tensor | None, ...]:
         x, norm, q, k, v, cos, sin, inverse, weights_top, *kept = ctx.saved_tensors
         products: Products = ctx.how.products
@@ -132,7 +133,7 @@ class Remainder(torch.autograd.Function):
         return total + tokens.scatter(result.out, sequences)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, reached: Tensor) -> tuple[Tensor | None, ...]:
         products: Products = ctx.how.products
         tokens, sequences = ctx.how.tokens, ctx.sequences
@@ -164,25 +165,16 @@ def forward(layer: nn.Module, how: How, x: Tensor, cos: Tensor, sin: Tensor, mas
     queries, keys, values = attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight
     dim = attention.head_dim
     heads = Heads(len(queries) // dim, len(keys) // dim, dim)
-    rows, q, k, v = Projections.apply(
-        x.flatten(0, 1),
-        first.weight,
-        queries,
-        keys,
-        values,
-        cos.reshape(-1, dim),
-        sin.reshape(-1, dim),
-        first.eps,
-        heads,
-        batch,
-        how,
+    tables = cos.reshape(-1, dim), sin.reshape(-1, dim)
+    projected = Projections.apply(  # type: ignore[no-untyped-call]
+        x.flatten(0, 1), first.weight, queries, keys, values, *tables, first.eps, heads, batch, how
     )
-    mixed = attend(
-        *(part.view(batch, -1, part.shape[1], dim).transpose(1, 2) for part in (q, k, v)), mask, scale=attention.scale
-    )
+    rows, *parts = projected
+    q, k, v = (part.view(batch, -1, part.shape[1], dim).transpose(1, 2) for part in parts)
+    mixed = attend(q, k, v, mask, scale=attention.scale).transpose(1, 2).flatten(2).flatten(0, 1)
     weights = attention.o_proj.weight, second.weight, feed.gate_proj.weight, feed.up_proj.weight, feed.down_proj.weight
-    result = Remainder.apply(rows, mixed.transpose(1, 2).flatten(2).flatten(0, 1), *weights, second.eps, batch, how)
-    return cast(Tensor, result).view(batch, time, width)
+    result: Tensor = Remainder.apply(rows, mixed, *weights, second.eps, batch, how)  # type: ignore[no-untyped-call]
+    return result.view(batch, time, width)
 
 
 def _top(products: Products, like: Tensor) -> Tensor | None:

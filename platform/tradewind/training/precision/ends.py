@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class Lookup(torch.autograd.Function):
         return working(weight, dtype)[tokens]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (tokens,) = ctx.saved_tensors
         return None, torch.ops.aten.embedding_dense_backward(arrived(grad), tokens, ctx.words, -1, False), None
@@ -41,7 +41,7 @@ class Norm(torch.autograd.Function):
         return normed.view_as(x)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, inverse = ctx.saved_tensors
         by_x, by_weight = rms_norm_backward(arrived(grad).flatten(0, -2), x.flatten(0, -2), weight, inverse)
@@ -49,7 +49,7 @@ class Norm(torch.autograd.Function):
 
 
 class Head(torch.autograd.Function):
-    """(hidden [tokens, hidden], weight, targets) → summed nats. Gradients are made in the forward pass, chunk by chunk."""
+    """(hidden [tokens, hidden], weight, targets) → summed nats. Gradients are made in the forward pass, by chunks."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, z_loss: float, chunk: int) -> Tensor:
@@ -71,7 +71,7 @@ class Head(torch.autograd.Function):
         return torch.cat(losses).sum()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         by_hidden, by_weight = ctx.saved_tensors
         return scale_(by_hidden, grad), scale_(by_weight, grad), None, None, None
@@ -94,7 +94,12 @@ def linear_cross_entropy(
     if not torch.is_grad_enabled():
         return _loss_alone(rows, working(weight, rows.dtype), targets, z_loss), (targets >= 0).sum()
     chunk = chunk_tokens or even_chunk(len(rows), LOGIT_BYTES // (len(weight) * rows.element_size()))
-    return cast(Tensor, Head.apply(rows, weight, targets, z_loss, chunk)), (targets >= 0).sum()
+    return _head(rows, weight, targets, z_loss, chunk), (targets >= 0).sum()
+
+
+def _head(rows: Tensor, weight: Tensor, targets: Tensor, z_loss: float, chunk: int) -> Tensor:
+    loss: Tensor = Head.apply(rows, weight, targets, z_loss, chunk)  # type: ignore[no-untyped-call]
+    return loss
 
 
 def even_chunk(tokens: int, most: int) -> int:
@@ -105,5 +110,5 @@ def even_chunk(tokens: int, most: int) -> int:
 
 def _loss_alone(rows: Tensor, weight: Tensor, targets: Tensor, z_loss: float) -> Tensor:
     chunk = even_chunk(len(rows), LOGIT_BYTES // (len(weight) * rows.element_size()))
-    parts = zip(rows.split(chunk), targets.split(chunk), strict=True)
+    parts = zip(torch.split(rows, chunk), torch.split(targets, chunk), strict=True)
     return torch.stack([cross_entropy_(part @ weight.t(), wanted, z_loss).sum() for part, wanted in parts]).sum()

@@ -28,8 +28,9 @@ class Forward:
 class Products(Protocol):
     """How a step multiplies. Weights are [out, in]; several that share their input have their outputs side by side."""
 
-    notes: bool
-    """Whether `top`, the largest |value|, of inputs and gradients is needed."""
+    @property
+    def notes(self) -> bool:
+        """Whether `top`, the largest |value|, of inputs and gradients is needed."""
 
     def forward(self, x: Tensor, top: Tensor | None, weights: Weights, *, keep: bool) -> Forward:
         """x times the transposed weights. With `keep`, what `kept` gives comes out of the same pass over x."""
@@ -53,13 +54,13 @@ class Plain:
 
     notes: bool = False
 
-    def forward(self, x: Tensor, top: Tensor | None, weights: Weights, *, keep: bool) -> Forward:
+    def forward(self, x: Tensor, top: Tensor | None, weights: Weights, *, keep: bool) -> Forward:  # noqa: ARG002
         held = [working(weight, x.dtype) for weight in weights]
         joined = adjacent(held)
         if joined is not None:
             return Forward(x @ joined.t(), None, (x,) if keep else ())
         out = torch.empty(len(x), sum(_sizes(weights)), dtype=x.dtype, device=x.device)
-        for weight, part in zip(held, out.split(_sizes(weights), dim=1), strict=True):
+        for weight, part in zip(held, torch.split(out, _sizes(weights), dim=1), strict=True):
             torch.mm(x, weight.t(), out=part)
         return Forward(out, None, (x,) if keep else ())
 
@@ -69,13 +70,18 @@ class Plain:
     def reached(self, grad: Tensor, top: Tensor | None) -> Scaled | Tensor:  # noqa: ARG002
         return grad
 
-    def by_input(self, grad: Scaled | Tensor, weights: Weights, weights_top: Tensor | None) -> Tensor:
+    def by_input(
+        self,
+        grad: Scaled | Tensor,
+        weights: Weights,
+        weights_top: Tensor | None,  # noqa: ARG002
+    ) -> Tensor:
         assert isinstance(grad, Tensor)
         held = [working(weight, grad.dtype) for weight in weights]
         joined = adjacent(held)
         if joined is not None:
-            return grad @ joined
-        first, *others = zip(grad.split(_sizes(weights), dim=1), held, strict=True)
+            return torch.mm(grad, joined)
+        first, *others = zip(torch.split(grad, _sizes(weights), dim=1), held, strict=True)
         summed = first[0] @ first[1]
         for part, weight in others:
             summed.addmm_(part, weight)
@@ -85,8 +91,8 @@ class Plain:
         assert isinstance(grad, Tensor)
         (x,) = kept
         if len(weights) == 1 or adjacent([working(weight, x.dtype) for weight in weights]) is not None:
-            return list((grad.t() @ x).split(_sizes(weights)))
-        return [part.t() @ x for part in grad.split(_sizes(weights), dim=1)]
+            return list(torch.split(grad.t() @ x, _sizes(weights)))
+        return [part.t() @ x for part in torch.split(grad, _sizes(weights), dim=1)]
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ class Float8:
     def by_weights(self, grad: Scaled | Tensor, kept: Kept, weights: Weights) -> list[Tensor]:
         assert isinstance(grad, Scaled)
         x = Scaled(None, *kept)
-        return list(_multiply(grad.columns, grad, x.columns, x, self.result).split(_sizes(weights)))
+        return list(torch.split(_multiply(grad.columns, grad, x.columns, x, self.result), _sizes(weights)))
 
 
 def _sizes(weights: Weights) -> list[int]:

@@ -65,7 +65,9 @@ def arrived(x: Tensor) -> Tensor:
 
     Functional collectives give a wrapper that waits when torch reads it. A kernel that is handed its address would not.
     """
-    return (x.trigger_wait() if isinstance(x, AsyncCollectiveTensor) else x).contiguous()
+    if isinstance(x, AsyncCollectiveTensor):
+        x = x.trigger_wait()  # type: ignore[no-untyped-call]
+    return x.contiguous()
 
 
 def _turned(x: Tensor, outer: int, inner: int) -> Tensor:

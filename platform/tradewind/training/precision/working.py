@@ -35,5 +35,5 @@ def held_copy(weight: Tensor) -> Tensor | None:
 def join_rows(*weights: nn.Parameter) -> None:
     """Lay weights one behind the other in memory, so that one product serves them all; their names stay."""
     whole = torch.cat([weight.detach() for weight in weights])
-    for weight, part in zip(weights, whole.split([len(weight) for weight in weights]), strict=True):
+    for weight, part in zip(weights, torch.split(whole, [len(weight) for weight in weights]), strict=True):
         weight.data = part

@@ -1,4 +1,5 @@
 """Casts to float8: a program reads one tile and writes it by rows, by columns, or both."""
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,import-not-found"
 # ruff: noqa: ANN001, ANN202, N803 (Triton gives arguments their types; constants of a kernel are in capitals)
 
 from __future__ import annotations

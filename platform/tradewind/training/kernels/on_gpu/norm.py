@@ -1,4 +1,5 @@
 """RMSNorm: a row to a program forward; backward, programs keep the weight's gradient in registers over many rows."""
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,import-not-found"
 # ruff: noqa: ANN001, ANN202, N803 (Triton gives arguments their types; constants of a kernel are in capitals)
 
 from __future__ import annotations
@@ -129,7 +130,8 @@ def rms_norm_backward(
     _backward[(programs,)](
         grad, x, weight, inverse, grad if beside is None else beside, by_x, by_weight,
         inverse if largest is None else largest, rows, columns,
-        BESIDE=beside is not None, NOTE=largest is not None, BLOCK=triton.next_power_of_2(columns), num_warps=_warps(columns),
+        BESIDE=beside is not None, NOTE=largest is not None, BLOCK=triton.next_power_of_2(columns),
+        num_warps=_warps(columns),
     )  # fmt: skip
     summed = torch.empty_like(weight)
     _sum_rows[(triton.cdiv(columns, 32),)](by_weight, summed, programs, columns, ROWS=64, COLUMNS=32, num_warps=4)
@@ -137,10 +139,10 @@ def rms_norm_backward(
 
 
 def _warps(columns: int) -> int:
-    return min(16, max(1, triton.next_power_of_2(columns) // 512))
+    return int(min(16, max(1, triton.next_power_of_2(columns) // 512)))
 
 
 def processors(device: torch.device) -> int:
     if device.type != "cuda":
         return 2
-    return torch.cuda.get_device_properties(device).multi_processor_count
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)

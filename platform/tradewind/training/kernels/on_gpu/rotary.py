@@ -1,4 +1,5 @@
 """Rotary positions: a program turns all heads of one token, `HEADS` at a time."""
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,import-not-found"
 # ruff: noqa: ANN001, ANN202, N803 (Triton gives arguments their types; constants of a kernel are in capitals)
 
 from __future__ import annotations

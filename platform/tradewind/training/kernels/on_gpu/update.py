@@ -1,4 +1,5 @@
 """AdamW at the speed of memory, and sums of squares whose order of addition never changes."""
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,import-not-found"
 # ruff: noqa: ANN001, ANN202, N803 (Triton gives arguments their types; constants of a kernel are in capitals)
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _adamw(
 def squares(grads: list[Tensor], shares: list[float]) -> Tensor:
     programs = [triton.cdiv(grad.numel(), SUMMED) for grad in grads]
     sums = torch.empty(sum(programs), dtype=torch.float32, device=grads[0].device)
-    for grad, share, part in zip(grads, shares, sums.split(programs), strict=True):
+    for grad, share, part in zip(grads, shares, torch.split(sums, programs), strict=True):
         _squares[(len(part),)](grad, part, share, grad.numel(), SUMMED=SUMMED, BLOCK=2 * BLOCK, num_warps=8)
     return sums.sum()
 
