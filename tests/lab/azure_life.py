@@ -11,7 +11,9 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from tradewind.clusters.hybrid.backend import Backend
 from tradewind.clusters.hybrid.census import count
 from tradewind.clusters.hybrid.failures import understand
-from tradewind.clusters.hybrid.remains import delete, find_remains
+from tradewind.clusters.hybrid.journal import Journal
+from tradewind.clusters.hybrid.remains import find_remains
+from tradewind.clusters.hybrid.sweep import sweep
 
 TAGS = {
     "ray-node-type": "worker",
@@ -51,8 +53,7 @@ while provider.terminating_nodes and time.monotonic() < end:
     time.sleep(0.1)
 remains = find_remains(provider, config["cluster_name"])
 others = find_remains(provider, config["cluster_name"][:-1])
-for one in remains:
-    delete(provider, one)
+swept = sweep([backend], Journal(config["cluster_name"]), lost=())
 provider.cleanup_cluster_resources()
 found = {
     "created": created,
@@ -65,6 +66,7 @@ found = {
     "in_use": in_use,
     "remains": [one.kind for one in remains],
     "others": others,
+    "swept": [leak.node.removeprefix("azure/") for leak in swept.ended] == [one.name for one in remains],
     "left": left,
 }
 print("FOUND", json.dumps(found))

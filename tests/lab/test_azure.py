@@ -62,6 +62,7 @@ def test_provider_makes_lists_tags_and_deletes_machines_and_what_belongs_to_them
     assert found["failed"], "a machine that was never allocated is kept by Azure and listed by Ray"
     assert found["left"] == arm.machines() == []
     assert found["remains"] == ["microsoft.network/networkinterfaces", "microsoft.network/publicipaddresses"]
+    assert found["swept"], "what is left is found and ended by the sweep"
     assert found["in_use"] == found["others"] == []
     assert arm.subscription.resources == {}
 

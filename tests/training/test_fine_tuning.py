@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -129,7 +130,7 @@ def _ends(tokens: Any) -> list[list[int]]:
 def _alone(model: Any, row: torch.Tensor, ends: list[int]) -> torch.Tensor:
     """Logits of a row, each of its conversations by itself."""
     bounds = [0, *ends, CONTEXT]
-    parts = [row[first:last] for first, last in zip(bounds, bounds[1:], strict=False) if first < last]
+    parts = [row[first:last] for first, last in itertools.pairwise(bounds) if first < last]
     with torch.inference_mode():
         return torch.cat([model(input_ids=part[None]).logits[0] for part in parts])
 

@@ -43,9 +43,10 @@ def test_unknown_family_is_answered_with_the_nearest(store: Store) -> None:
         prepare(store, wish(model__family="lama"))
 
 
-def test_model_of_blocks_that_can_only_be_planned_is_refused(store: Store) -> None:
-    with pytest.raises(SpecError, match="with norms on queries and keys can be planned, but not trained here yet"):
-        prepare(store, wish(model__family="qwen"))
+def test_axes_that_do_not_divide_the_workers_are_refused_with_what_would(store: Store) -> None:
+    with pytest.raises(SpecError, match="tensor 3 are 3 ranks, which do not divide the 4 there are") as caught:
+        prepare(store, wish(workers=4, parallel__tensor=3))
+    assert caught.value.hint == "write workers: 3"
 
 
 def test_preset_with_another_vocabulary_is_refused_until_it_is_asked_for(store: Store) -> None:

@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import functools
 import logging
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from tradewind.families import parameters
+from tradewind.training.batch import passes_needed
 from tradewind.training.hugging_face import load_into
 from tradewind.training.job import Job
+from tradewind.training.memory_policy import Activations, Work, activations_that_fit
 from tradewind.training.model import Decoder
 from tradewind.training.model.lora import add_adapters
 from tradewind.training.origin import opened
 from tradewind.training.parallel import DistributedDecoder, Mesh, Precision
+from tradewind.training.precision import accelerate, float8_refusal, settle
+from tradewind.training.precision.accelerated import Compute, is_fusable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float8": torch.bfloat16}
-"""In what is computed outside float8 products, which have a format of their own."""
+"""In what is computed outside of float8 products, which have a format of their own."""
 log = logging.getLogger(__name__)
 
 
 def build(job: Job, mesh: Mesh) -> DistributedDecoder:
     """The model in memory, without its weights: `first_weights`, or a checkpoint, gives it those."""
-    compute = compute_format(job, mesh.device)
-    model = DistributedDecoder(
-        job.shape,
-        mesh,
-        precision=Precision(compute=DTYPES[compute]),
-        weights=DTYPES[job.spec.precision.masters],
-        z_loss=job.spec.optimizer.z_loss,
-        before_cutting=functools.partial(_add_adapters, job),
-        before_sharding=functools.partial(_prepare, job),
-    )
-    log.info("%s on %s, computed in %s", mesh.layout, mesh.device, compute)
-    return model
+    made = Build(job, mesh)
+    log.info("%s on %s, computed in %s, recomputed: %s", mesh.layout, mesh.device, made.compute, made.activations)
+    return made.model()
 
 
 def first_weights(job: Job, model: DistributedDecoder) -> None:
@@ -49,30 +45,104 @@ def first_weights(job: Job, model: DistributedDecoder) -> None:
                 load_into(decoder, files)
 
 
-def compute_format(job: Job, device: torch.device) -> str:
-    """What products are computed in: the spec's wish, or the fastest that trains without loss on the device."""
+def compute_format(job: Job, device: torch.device) -> Compute:
+    """What products are computed in: the spec's wish where it can be, or the fastest that trains as well."""
     wish = job.spec.precision.compute
-    if wish != "auto":
-        return wish
-    return (
-        "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    )
+    usual: Compute = "bfloat16" if _multiplies_bfloat16(device) else "float32"
+    if wish == "float8" and (refusal := float8_refusal(job.shape, device)):
+        log.warning("computed in %s: %s", usual, refusal)
+        return usual
+    return usual if wish == "auto" else wish
 
 
-def _add_adapters(job: Job, decoder: Decoder) -> None:
-    if lora := job.spec.lora:
-        add_adapters(decoder, rank=lora.rank, alpha=lora.alpha, projections=lora.on)
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def _prepare(job: Job, decoder: Decoder) -> None:
-    """Wrap and compile the blocks before they are sharded."""
-    for block in decoder.model.layers.values():
-        if job.spec.activations == "full":
-            _recompute(block)
-        if job.spec.compile:
-            cast(Any, block).compile()
+@dataclass(frozen=True)
+class Build:
+    job: Job
+    mesh: Mesh
 
+    @functools.cached_property
+    def compute(self) -> Compute:
+        return compute_format(self.job, self.mesh.device)
 
-def _recompute(block: nn.Module) -> None:
-    """Keep a block's input alone, and run it again in the backward pass (Chen et al. 2016)."""
-    block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+    @functools.cached_property
+    def activations(self) -> Activations:
+        """What is computed again in the backward pass: as little as fits, unless the spec says."""
+        wish = self.job.spec.activations
+        if wish != "auto":
+            return wish
+        if self.mesh.device.type != "cuda":
+            return "none"  # whether that fits was asked before the run began
+        memory = torch.cuda.get_device_properties(self.mesh.device).total_memory
+        return activations_that_fit(self._work(), memory_bytes=memory, states_bytes=self._states_bytes())
+
+    def model(self) -> DistributedDecoder:
+        layout, masters = self.mesh.layout, DTYPES[self.job.spec.precision.masters]
+        on_chip = self.mesh.device.type == "cuda"
+        casts_itself = on_chip and layout.world == 1 and is_fusable(self.job.shape)
+        model = DistributedDecoder(
+            self.job.shape,
+            self.mesh,
+            precision=Precision(compute=masters if casts_itself else DTYPES[self.compute]),
+            weights=masters,
+            z_loss=self.job.spec.optimizer.z_loss,
+            before_cutting=self._add_adapters,
+            before_sharding=self._accelerate if on_chip else self._prepare,
+        )
+        if on_chip and layout.shard == layout.tensor == layout.context == 1:
+            for decoder in model.decoders:
+                settle(decoder, short_gradients=self._passes() == 1 and self.compute != "float32")
+        return model
+
+    def _add_adapters(self, decoder: Decoder) -> None:
+        if lora := self.job.spec.lora:
+            add_adapters(decoder, rank=lora.rank, alpha=lora.alpha, projections=lora.on)
+
+    def _accelerate(self, decoder: Decoder) -> None:
+        group = self.mesh.weights.get_group("tensor") if self.mesh.layout.tensor > 1 else None
+        done = accelerate(
+            decoder,
+            compute=self.compute,
+            activations=self.activations,
+            compile_others=self.job.spec.compile is not False,
+            tensor_group=group,
+        )
+        log.info("%s", done)
+
+    def _prepare(self, decoder: Decoder) -> None:
+        """On processors nothing is fused: blocks are as they are, or compiled, or run again (Chen et al. 2016)."""
+        for block in decoder.model.layers.values():
+            if self.activations != "none":
+                again: Any = functools.partial(checkpoint, block.forward, use_reentrant=False)
+                block.forward = again
+            if self.job.spec.compile:
+                cast(Any, block).compile()
+
+    def _passes(self) -> int:
+        batch = self.job.spec.batch
+        return passes_needed(
+            sequences=batch.sequences, readers=self.mesh.layout.data_world, at_once=batch.sequences_per_pass
+        )
+
+    def _work(self) -> Work:
+        """What this rank computes in a pass. Of a pipeline, as many passes are under way as it has stages."""
+        layout, batch = self.mesh.layout, self.job.spec.batch
+        rows = -(-batch.sequences // layout.data_world)
+        at_once = min(rows, batch.sequences_per_pass or (1 if layout.pipeline > 1 else rows))
+        return Work(
+            shape=self.job.shape,
+            layers=self.job.shape.layers,
+            tokens=at_once * batch.tokens_per_sequence // (layout.tensor * layout.context),
+            fused=is_fusable(self.job.shape),
+            float8=self.compute == "float8",
+        )
+
+    def _states_bytes(self) -> int:
+        """Weights, two moments and a gradient that is summed in float32, of this rank's part; *estimated*."""
+        layout = self.mesh.layout
+        parts = layout.tensor * layout.pipeline * (layout.shard if layout.zero else 1)
+        each = 3 * DTYPES[self.job.spec.precision.masters].itemsize + 4
+        return parameters(self.job.shape) // parts * each

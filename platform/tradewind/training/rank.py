@@ -59,7 +59,7 @@ class Rank:
             mesh=mesh,
             model=model,
             update=update,
-            state=TrainingState(model.decoders, update.optimizers, data_rank=mesh.data_rank),
+            state=TrainingState(model.decoders, [update.optimizer], data_rank=mesh.data_rank),
             passes=passes_of(job, data, mesh.layout, mesh.device),
             host=None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo"),
         )
