@@ -38,7 +38,8 @@ def test_commands_are_these() -> None:
         "datasets tag", "datasets tier", "datasets verify", "demo", "endpoints", "endpoints list", "endpoints stop",
         "migrate", "migrate estimate", "models", "models export", "models list", "models promote", "models register",
         "models show", "offers", "plan", "runs", "runs list", "runs logs", "runs report", "runs resume", "runs show",
-        "runs stop", "runs verify", "serve", "tco", "tco buy-vs-rent", "train", "usage", "usage compact",
+        "runs stop", "runs tensorboard", "runs verify", "serve", "tco", "tco buy-vs-rent", "train", "usage",
+        "usage compact",
     ]  # fmt: skip
 
 

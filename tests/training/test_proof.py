@@ -16,7 +16,8 @@ from tradewind.specs import TrainSpec
 from tradewind.storage import Store, open_store
 from tradewind.training import Run, prove
 from tradewind.training.run import RunFiles
-from tradewind.training.worker import Job, train
+from tradewind.training.job import Job
+from tradewind.training.worker import train
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ def _new(store: Store, path: str) -> Job:
 
 def _resumed(store: Store, name: str) -> Job:
     run = find(store, name)
-    take_up(run)
+    take_up(run, anyway=False)
     return job_of(run)
 
 

@@ -55,7 +55,12 @@ def test_key_of_a_machine_that_is_sold_out_serves_for_the_next_candidate(
     harbour.sell_out("us-west-2 m5.large spot")
     provider, admitted = cluster(harbour, hub), []
     admit = hub.admit
-    monkeypatch.setattr(Hub, "admit", lambda _hub, name: admitted.append(name) or admit(name))
+
+    def admit_and_tell(_hub: Hub, name: str) -> Any:
+        admitted.append(name)
+        return admit(name)
+
+    monkeypatch.setattr(Hub, "admit", admit_and_tell)
     (node,) = launch(provider, harbour.west(0.1), harbour.east(0.2))
     (peer,) = hub.peers()
     assert peer.name == provider.node_tags(node)["tradewind-launch"]

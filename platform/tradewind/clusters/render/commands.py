@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tradewind.clusters.head.command import RECONNECT, supervised
+from tradewind.clusters.outages import outage_flag
 from tradewind.clusters.overlay import (
     INTERFACE,
     Overlay,
@@ -83,9 +84,10 @@ def head_setup_commands(cluster: Blueprint) -> list[str]:
 def head_start_commands(cluster: Blueprint) -> list[str]:
     overlay = overlay_of(cluster)
     address = f"--node-ip-address={overlay.head_address} " if overlay else ""
-    flags = f"--head {address}{start_flags(head=True)} --dashboard-host=127.0.0.1"
+    is_far = len(cluster.places) > 1
+    flags = f"--head {address}{start_flags(head=True)} --dashboard-host=127.0.0.1 {outage_flag(far=is_far)}"
     start = supervised(f"ray start {flags} --autoscaling-config=~/ray_bootstrap_config.yaml")
-    far = {"RAY_health_check_failure_threshold": str(HEALTH_CHECK_FAILURES)} if len(cluster.places) > 1 else {}
+    far = {"RAY_health_check_failure_threshold": str(HEALTH_CHECK_FAILURES)} if is_far else {}
     return _start(cluster, head_environment() if overlay else TOKEN | far, start)
 
 

@@ -29,6 +29,7 @@ def _launcher(cluster: Blueprint, name: str) -> str:
         notes = hybrid.NOTES if cluster.spec.overlay or len(cluster.clouds) == 1 else (*hybrid.NOTES, *hybrid.OPEN_NOTE)
         types = hybrid.node_types(cluster)
         return launcher_file(cluster, hybrid.provider(cluster), types, name=name, notes=notes)
+    notes: tuple[str, ...]
     head = cluster.head
     zones = sorted({one.zone for one in cluster.candidates if one.zone})
     if head.cloud == "aws":

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
+import ray
 import ray.train.torch.config
 from ray.train._internal.base_worker_group import BaseWorkerGroup
+
+from tradewind.clusters.overlay import INTERFACE
+from tradewind.training.parallel.network import choose_network, interface_to
 
 COLLECTIVE_TIMEOUT_S = 600
 """A collective that takes longer has failed. A rank that is gone is noticed within a second, by Ray."""
 
 
+log = logging.getLogger(__name__)
+
+
 class _Backend(ray.train.torch.config._TorchBackend):
+    def on_start(self, worker_group: BaseWorkerGroup, backend_config: Any) -> None:
+        """Before the group is formed, each worker is told by which network the others are reached."""
+        master = worker_group.execute_single(0, ray.util.get_node_ip_address)
+        worker_group.execute(use_network, master, cuda=backend_config.backend == "nccl")
+        super().on_start(worker_group, backend_config)
+
     def on_shutdown(self, worker_group: BaseWorkerGroup, backend_config: Any) -> None:
         """Ray's own asks each worker to destroy its group, and waits for those that are stuck in a collective.
 
@@ -29,3 +44,11 @@ class ProcessGroup(ray.train.torch.config.TorchConfig):
     @property
     def backend_cls(self) -> type[_Backend]:
         return _Backend
+
+
+def use_network(master: str, *, cuda: bool) -> None:
+    """Set what gloo and NCCL are to use to reach `master`. Raises SpecError where it cannot be reached."""
+    overlay = INTERFACE if interface_to(master) == INTERFACE else None
+    network = choose_network(master, environment=os.environ, cuda=cuda, overlay=overlay)
+    os.environ.update(network.environment)
+    log.info("%s", network.said)

@@ -1,9 +1,8 @@
 """One decoder over many ranks: where each weight and each token lies, and who speaks with whom."""
 
 from tradewind.training.parallel.distributed import DistributedDecoder
-from tradewind.training.parallel.gradient import clip, total_norm
 from tradewind.training.parallel.layout import Layout
 from tradewind.training.parallel.mesh import Mesh
 from tradewind.training.parallel.sharding import Precision
 
-__all__ = ["DistributedDecoder", "Layout", "Mesh", "Precision", "clip", "total_norm"]
+__all__ = ["DistributedDecoder", "Layout", "Mesh", "Precision"]

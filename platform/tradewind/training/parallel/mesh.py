@@ -20,7 +20,7 @@ class Mesh:
     layout: Layout
     device: torch.device
     place: int
-    """Where this rank stands in the layout: its rank. `topology.py` says which process should have which."""
+    """Where this rank stands in the layout: its rank."""
     weights: DeviceMesh
     """pipeline × replicate × shard × tensor, where `shard` holds shard × context: both see different tokens."""
     experts: DeviceMesh
