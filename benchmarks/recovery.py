@@ -157,10 +157,10 @@ def notice(folder: Path, count: int) -> dict[str, Any]:
 
 def _drained(folder: Path, name: str) -> dict[str, float]:
     """A node of two that train is drained, and gone 15 s later; a third is there."""
-    import ray
-    from ray._raylet import GcsClient
+    ray: Any = importlib.import_module("ray")
+    raylet: Any = importlib.import_module("ray._raylet")
+    messages: Any = importlib.import_module("ray.core.generated.autoscaler_pb2")
     from ray.cluster_utils import Cluster
-    from ray.core.generated import autoscaler_pb2
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     workers = {node.node_id: node for node in (cluster.add_node(num_cpus=1) for _ in range(3))}
@@ -173,10 +173,10 @@ def _drained(folder: Path, name: str) -> dict[str, float]:
     else:
         stop = _start_plain(folder, workers=2, heed=True)
     events = timeline.wait(lambda events: len(events) > 100)
-    busy = next(node for node, used in _used(ray).items() if used and node in workers)
+    busy = next(node for node, used in _used().items() if used and node in workers)
     deadline = time.time() + DEADLINE_S
-    GcsClient(address=cluster.address).drain_node(
-        busy, autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION, "benchmark", int(deadline * 1000)
+    raylet.GcsClient(address=cluster.address).drain_node(
+        busy, messages.DRAIN_NODE_REASON_PREEMPTION, "benchmark", int(deadline * 1000)
     )
     time.sleep(max(0.0, deadline - time.time()))
     cluster.remove_node(workers[busy], allow_graceful=False)
@@ -194,11 +194,10 @@ def _drained(folder: Path, name: str) -> dict[str, float]:
     }
 
 
-def _used(ray: Any) -> dict[str, float]:
+def _used() -> dict[str, float]:
     """Processors in use of each node."""
-    from ray._private.state import available_resources_per_node, total_resources_per_node
-
-    total, free = total_resources_per_node(), available_resources_per_node()
+    state: Any = importlib.import_module("ray._private.state")
+    total, free = state.total_resources_per_node(), state.available_resources_per_node()
     return {node: total[node].get("CPU", 0) - free[node].get("CPU", 0) for node in total}
 
 
@@ -293,7 +292,7 @@ def _start_ours(workspace: tw.Workspace, folder: Path, **changes: Any) -> Callab
     def fit_with_timeline(job: Job, session: Any) -> None:
         plain_fit(job, session, lambda config: _timed_worker(config, path))
 
-    fit.fit = fit_with_timeline  # the thread that drives the run looks it up when it begins
+    vars(fit)["fit"] = fit_with_timeline  # the thread that drives the run looks it up when it begins
     run: Run = workspace.train(_spec(**changes))
 
     def stop() -> None:
@@ -385,7 +384,7 @@ def _plain_step(rank: int) -> Any:
     def step() -> None:
         tokens = torch.randint(0, 400, (rows, time_), generator=draw)
         logits = model(tokens[:, :-1])
-        torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

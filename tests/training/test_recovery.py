@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tradewind.clusters.notices import Notice
-from tradewind.training import recovery
 from tradewind.training.recovery import Interruption, Preempted, begin, heed, interrupt, interruption
 
 
@@ -83,7 +83,7 @@ def test_notice_from_before_leaves_time_to_work(monkeypatch: pytest.MonkeyPatch)
 
         def start(self) -> None: ...
 
-    monkeypatch.setattr(recovery.threading, "Timer", Timer)
+    monkeypatch.setattr(threading, "Timer", Timer)
     heed(notice(100, age_s=30))
     heed(notice(20, age_s=30))
     assert delays == pytest.approx([85, 10], abs=1)

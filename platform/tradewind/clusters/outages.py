@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 
 PING_S = 15
-"""Without an answer to a call for so long, a process asks for a sign of life. Servers allow what clients are told to do,
-so all of a cluster must be told the same: `ray::rpc::GrpcServer::Run` of Ray."""
+"""Without an answer to a call for so long, a process asks for a sign of life. Servers put up with as many as they are
+told that clients send (`ray::rpc::GrpcServer::Run` of Ray), so all of a cluster must be told the same."""
 
 NEAR_S, FAR_S = 50, 100
 """Until it gives up: with `PING_S` as long as the head takes, with 5 failed checks in one network and 10 across

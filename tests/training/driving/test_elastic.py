@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from ray.train.v2._internal.execution.scaling_policy import NoopDecision, ResizeDecision
+from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus
 from ray.train.v2.api.config import ScalingConfig
 
 from tradewind.training.driving import nodes
 from tradewind.training.driving.elastic import GentlePolicy
 
 ROOM = {"CPU": 2.0}
+NO_NEWS = WorkerGroupPollStatus({})
 
 
 class Worker:
@@ -46,7 +48,7 @@ def policy(room: dict[str, dict[str, float]], allowed: set[int]) -> GentlePolicy
     made = GentlePolicy(scaling, allowed)
     made._latest_reserved_resources = room
     made._latest_reserved_resources_query_time = time.monotonic() + 1000  # so it holds, and nobody is asked
-    made._maybe_send_resource_request = lambda: None
+    vars(made)["_maybe_send_resource_request"] = lambda: None
     return made
 
 
@@ -78,7 +80,7 @@ def test_without_room_for_the_smallest_size_nothing_starts(leaving: dict[str, fl
 
 def test_running_group_is_asked_to_stop_behind_a_checkpoint_and_not_killed(leaving: dict[str, float | None]) -> None:
     group: Any = Group(2)
-    decision = policy({"a": ROOM, "b": ROOM}, {2, 4}).make_decision_for_running_worker_group(group, Any)
+    decision = policy({"a": ROOM, "b": ROOM}, {2, 4}).make_decision_for_running_worker_group(group, NO_NEWS)
     assert isinstance(decision, NoopDecision)
     assert [worker.heard for worker in group.workers] == [
         [("interrupt", "there is room for 4 workers instead of 2")],
@@ -89,5 +91,5 @@ def test_running_group_is_asked_to_stop_behind_a_checkpoint_and_not_killed(leavi
 @pytest.mark.parametrize("count", [4, 8])
 def test_group_that_cannot_grow_is_left_alone(leaving: dict[str, float | None], count: int) -> None:
     group: Any = Group(count)
-    policy({"a": ROOM, "b": ROOM}, {4, 8}).make_decision_for_running_worker_group(group, Any)
+    policy({"a": ROOM, "b": ROOM}, {4, 8}).make_decision_for_running_worker_group(group, NO_NEWS)
     assert [worker.heard for worker in group.workers] == [[]] * count

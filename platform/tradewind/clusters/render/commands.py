@@ -84,7 +84,7 @@ def head_setup_commands(cluster: Blueprint) -> list[str]:
 def head_start_commands(cluster: Blueprint) -> list[str]:
     overlay = overlay_of(cluster)
     address = f"--node-ip-address={overlay.head_address} " if overlay else ""
-    is_far = len(cluster.places) > 1
+    is_far = overlay is not None or len(cluster.places) > 1
     flags = f"--head {address}{start_flags(head=True)} --dashboard-host=127.0.0.1 {outage_flag(far=is_far)}"
     start = supervised(f"ray start {flags} --autoscaling-config=~/ray_bootstrap_config.yaml")
     far = {"RAY_health_check_failure_threshold": str(HEALTH_CHECK_FAILURES)} if is_far else {}
