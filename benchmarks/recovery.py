@@ -186,7 +186,7 @@ def _drained(folder: Path, name: str) -> dict[str, float]:
     first = next(event for event in events if event.attempt != first_attempt)
     stop()
     ray.shutdown()
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
     return {
         "lost_steps": last - first.step + 1,
         "drain_to_new_step_s": round(first.at - (deadline - DEADLINE_S), 2),

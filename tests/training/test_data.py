@@ -16,8 +16,8 @@ from tradewind.specs import TrainSpec
 from tradewind.storage import Store, open_store
 from tradewind.training import Run, prove
 from tradewind.training.data import check_small, newest_versions, open_data
-from tradewind.training.run import RunFiles
 from tradewind.training.job import Job
+from tradewind.training.run import RunFiles
 from tradewind.training.worker import train
 
 

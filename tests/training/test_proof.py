@@ -15,8 +15,8 @@ from tradewind.records import CheckpointRecord, Machine, ProcessName, RunStart
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store, open_store
 from tradewind.training import Run, prove
-from tradewind.training.run import RunFiles
 from tradewind.training.job import Job
+from tradewind.training.run import RunFiles
 from tradewind.training.worker import train
 
 

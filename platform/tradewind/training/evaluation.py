@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tradewind.datasets import Samples
+from tradewind.training import watchdog
 from tradewind.training.batch import Pass, Passes
 from tradewind.training.data import TrainingData
 
@@ -20,6 +21,7 @@ def heldout_loss(
         one = passes.one(rows if mine else rows[:0], like=rows)
         total += loss_of(one)
         count += one.counted
+        watchdog.beat(step=False)
     return total, count
 
 

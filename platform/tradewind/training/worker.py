@@ -16,6 +16,7 @@ from tradewind.datasets.copies.budget import EgressBudget
 from tradewind.ledger import Ledger
 from tradewind.records import StepMetrics
 from tradewind.specs import TrainSpec
+from tradewind.training import watchdog
 from tradewind.training.checkpoint import Checkpointer, Keep
 from tradewind.training.clock import Clock, Progress
 from tradewind.training.control import Control
@@ -60,6 +61,7 @@ def train_on(job: Job, data: TrainingData) -> None:
             with looking(is_due(progress.step + 1)) as profile:
                 loss, norm = rank.step(batch, rate)
 
+            watchdog.beat()
             progress.step += 1
             progress.tokens += spec.batch.sequences * spec.batch.tokens_per_sequence
             agreed = clock.agree(progress, rank.said(loss, batch, control.wishes(), checkpointer.is_over))

@@ -118,7 +118,7 @@ def plan(seed: int, *, worlds: Sequence[int], moments_s: float) -> list[Fate]:
     return fates
 
 
-def _ended(ranks: list[BaseProcess]) -> list[int | None]:
+def _ended(ranks: Sequence[BaseProcess]) -> list[int | None]:
     until = time.monotonic() + ENDS_WITHIN_S
     for rank in ranks:
         rank.join(max(0.0, until - time.monotonic()))

@@ -25,11 +25,11 @@ def is_single(cluster: Blueprint) -> bool:
 
 
 def _launcher(cluster: Blueprint, name: str) -> str:
+    notes: tuple[str, ...]
     if not is_single(cluster) or cluster.spec.overlay:
         notes = hybrid.NOTES if cluster.spec.overlay or len(cluster.clouds) == 1 else (*hybrid.NOTES, *hybrid.OPEN_NOTE)
         types = hybrid.node_types(cluster)
         return launcher_file(cluster, hybrid.provider(cluster), types, name=name, notes=notes)
-    notes: tuple[str, ...]
     head = cluster.head
     zones = sorted({one.zone for one in cluster.candidates if one.zone})
     if head.cloud == "aws":
