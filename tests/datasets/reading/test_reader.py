@@ -114,7 +114,9 @@ def until_it_fails(reader: Reader) -> tuple[list[Batch], Exception | None]:
 
 
 def ours() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("tradewind")]
+    """Threads of reading. Other parts of the house have some that stay with the process."""
+    names = ("tradewind-read", "tradewind-shards", "tradewind-ranges", "tradewind-parts")
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(names)]
 
 
 def descriptors() -> list[str]:
