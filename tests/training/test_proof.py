@@ -37,6 +37,7 @@ def begin(store: Store, run: str, **changes: Any) -> Job:
         order={"window": 2, "lanes": 3},
         max_steps=6,
         checkpoint_every_s="1ms",
+        keep_checkpoints=9,
     ).with_values(**changes)
     record = RunStart(
         run=run,
