@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from tests.lab.journey import IDLE_MINUTES, LAPTOP, Cluster, environment_of
+from tests.lab.journey import DEMAND, IDLE_MINUTES, LAPTOP, Cluster, environment_of
 from tradewind.catalog import load_catalog
 from tradewind.clusters.hybrid.journal import Journal
 from tradewind.clusters.render import blueprint, render
@@ -71,7 +71,8 @@ class Harbour:
         return [host for host in self.at(place) if any("ray::work" in line for line in host.processes())]
 
     def submit(self, name: str, entrypoint: str, *options: str) -> None:
-        """Submit a job to Ray on the head, and do not wait for it."""
+        """Submit a job to Ray on the head, where `demand.py` is, and do not wait for it."""
+        self.head.path("demand.py").write_text(DEMAND.read_text())
         self.on_head(
             f"ray job submit {DASHBOARD} --no-wait --submission-id {name} {shlex.join(options)} -- {entrypoint}"
         )
@@ -91,7 +92,8 @@ class Harbour:
     def journal(self) -> Journal:
         """A copy of what the head has written so far."""
         copy = self.hosts.folder / "journal"
-        shutil.copytree(self.head.path(".tradewind-cluster/clusters"), copy / "clusters", dirs_exist_ok=True)
+        if (written := self.head.path(".tradewind-cluster/clusters")).exists():
+            shutil.copytree(written, copy / "clusters", dirs_exist_ok=True)
         return Journal("harbour", str(copy))
 
     def launches(self) -> list[Launch]:

@@ -1,6 +1,6 @@
 """One Ray cluster over own hosts, two regions of Amazon and Google, and what it must survive.
 
-The tests share one cluster and run in their order: each begins where the one before has ended.
+The tests share one cluster, and each may run alone.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ def network() -> Iterator[Network]:
 
 @pytest.fixture(scope="module")
 def harbour(network: Network, hosts: Hosts) -> Iterator[Harbour]:
+    """A cluster that is up, with the two cheapest places for `spot` sold out."""
     with start_harbour(network, hosts) as harbour:
+        harbour.gce.weather.sold_out.add("us-central1-a g2-standard-4 spot")
+        harbour.ec2.weather.sold_out.add("us-east-1 g6.xlarge spot")
+        harbour.ec2.announce()
+        harbour.cluster.up()
         yield harbour
 
 
 def test_one_job_runs_on_own_hosts_and_in_three_places_of_two_clouds(harbour: Harbour) -> None:
-    """With the two cheapest places for one of them sold out."""
-    harbour.gce.weather.sold_out.add("us-central1-a g2-standard-4 spot")
-    harbour.ec2.weather.sold_out.add("us-east-1 g6.xlarge spot")
-    harbour.ec2.announce()
-    harbour.cluster.up()
     assert harbour.machines() == []
     done_by = harbour.cluster.ask({"own": 1, "east": 1, "google": 1, "spot": 1})
     assert done_by["own"] == [harbour.hosts.running[OWN].name]
@@ -135,7 +135,7 @@ def test_killed_head_process_comes_back_with_its_jobs_and_machines(harbour: Harb
 
 
 def test_machine_whose_launch_got_no_answer_is_ended(harbour: Harbour) -> None:
-    """The west makes it, answers with an error and is silent then, so that nothing can be had at first."""
+    """The east makes it, answers with an error and is silent then, so that the west is asked instead."""
     wait_until(lambda: not harbour.machines(), "idle machines end", timeout_s=120)
     weather = harbour.ec2.weather
     weather.sold_out.clear()

@@ -22,7 +22,10 @@ TAGS = {"ray-node-kind": "worker", "ray-node-name": "w", "ray-user-node-type": "
 @pytest.fixture
 def ec2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from moto import mock_aws
+    from ray.autoscaler._private.aws.utils import client_cache, resource_cache
 
+    for cache in (client_cache, resource_cache):  # of Ray, with what led other tests to other servers
+        cache.cache_clear()
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -31,6 +34,8 @@ def ec2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / ".ssh" / "harbour"], check=True)
     with mock_aws():
         yield
+    for cache in (client_cache, resource_cache):
+        cache.cache_clear()
 
 
 def launcher() -> Any:
