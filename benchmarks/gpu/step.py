@@ -136,7 +136,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     windows = [a.elapsed_time(b) / 1e3 / WINDOW for a, b in itertools.pairwise(marks)]
     middle = sorted(windows[1:])[(len(windows) - 1) // 2]
     for loss in losses:
-        dist.all_reduce(loss, group=mesh.loss_group)
+        dist.all_reduce(loss.mul_(mesh.counts_losses))
     speed = asked.batch * asked.time * layout.data_world / layout.world / middle
     flops = flops_per_token(sizes)
     found: dict[str, Any] = {

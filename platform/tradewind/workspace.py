@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from tradewind.catalog import Catalog
+from tradewind.catalog import Catalog, load_catalog
 from tradewind.clusters import RaySession, connect, is_gone, this_machine, this_process
 from tradewind.datasets import Batches, Dataset, Datasets, Reader, Samples
 from tradewind.datasets.blocks import Tokens
@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 LOCATION = "TRADEWIND_WORKSPACE"
 REPORTS = "reports"
 LOCAL_CLOUD = "local"
+COMPUTE = {"fp32": "float32", "bf16": "bfloat16", "fp8": "float8"}
+"""The planner's word for a number format → that of `precision.compute`. Others are not trained in."""
 
 
 class Workspace:
@@ -485,15 +487,29 @@ class Endpoints:
 
 
 def on_machines(spec: TrainSpec, placement: Placement) -> TrainSpec:
-    """The spec with a worker for each machine of a placement. Raises SpecError for machines that are not trained on."""
+    """The spec laid out as a placement says: a worker for each chip, or for each machine without chips.
+
+    Raises SpecError for chips that are not trained on.
+    """
     if placement.cloud == LOCAL_CLOUD:
         return spec
-    if placement.chip:
+    if not placement.chip:
+        return spec.with_values(workers=placement.machines)
+    if load_catalog().chip(placement.chip).runtime != "cuda" or placement.precision not in COMPUTE:
         raise SpecError(
-            f"{placement.offer} has {placement.chip}, and this version trains on processors alone",
-            hint="take a placement without accelerators: tw plan SPEC --chip cpu",
+            f"{placement.offer} has {placement.chip}, computing in {placement.precision}, which is not trained on",
+            hint="take a placement with newer chips of NVIDIA's, or without any: tw plan SPEC --chip cpu",
         )
-    return spec.with_values(workers=placement.machines)
+    axes = {**placement.layout, "shard": placement.layout.get("shard", 1) * placement.layout.get("expert", 1)}
+    return spec.with_values(
+        workers=placement.chips,
+        min_workers=None,
+        parallel=axes,
+        batch__sequences_per_pass=placement.micro_batch or None,
+        activations=placement.recompute,
+        precision__compute=COMPUTE[placement.precision],
+        where__chips=(placement.chip,),
+    )
 
 
 def default_url() -> str:

@@ -70,7 +70,7 @@ TINY: dict[str, tuple[dict[str, Any], int, int, Recompute, bool]] = {
 
 
 def measured(shape: ModelShape, sequences: int, tokens: int, recompute: Recompute, *, bf16: bool) -> int:
-    """The most bytes of tensors in the second step of training `Decoder`, as `training/worker.py` trains it."""
+    """The most bytes of tensors in the second step of training `Decoder` with plain torch, all logits at once."""
     live = LiveBytes()
     with live:
         model = Decoder(shape)

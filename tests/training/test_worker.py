@@ -14,7 +14,8 @@ import torch.nn.functional as F
 
 from tests.samples import VOCABULARY, dataset_spec, write_text
 from tests.training.conftest import Ranks
-from tradewind.datasets import Batches, Datasets, Reader, Samples
+from tradewind.datasets import Batches, Certificate, Datasets, Reader, Samples
+from tradewind.errors import RunError
 from tradewind.families import family
 from tradewind.records import StepMetrics
 from tradewind.specs import TrainSpec
@@ -293,6 +294,38 @@ def test_exported_checkpoint_gives_the_same_logits_in_transformers(undisturbed: 
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
     assert tokenizer.eos_token_id == theirs.config.eos_token_id == dataset.tokenizer().token_to_id("<|endoftext|>")
     assert json.loads((tmp_path / "config.json").read_text())["max_position_embeddings"] == 16
+
+
+def test_loss_that_jumps_takes_the_weights_back_and_the_data_on(ranks: Ranks, store: Store) -> None:
+    """At this rate the loss jumps soon; the guard is told to take any rise for a jump."""
+    guard = {"spike": 0.5, "window": 8, "rollbacks": 99}
+    wild = {"optimizer__learning_rate": 3.0, "optimizer__schedule": "constant", "optimizer__clip_norm": 100.0}
+    made = job(store, "wild", guard=guard, max_steps=60, **wild)
+    ranks.run(train, made, world=2)
+    files = RunFiles(made.store, made.run)
+    found = files.rollbacks()
+    assert found
+    assert all(one.to_step < one.step and "deviations above" in one.reason for one in found)
+    last = files.checkpoints()[-1]
+    dataset = Datasets(store).get("logbook@1")
+    batches = Batches(Samples(dataset, "train", width=17), sequences=5, seed=0)
+    assert Certificate.from_bytes(bytes.fromhex(last.certificate), batches).samples == last.step * 5
+
+
+def test_loss_that_is_no_number_from_the_first_step_ends_the_run_with_the_step(ranks: Ranks, store: Store) -> None:
+    made = job(store, "nan", optimizer__z_loss=1e38)
+    with pytest.raises(
+        RunError, match=r"(the loss is|the norm of the gradient is) (nan|inf) at step 1, and there is no"
+    ):
+        ranks.run(train, made, world=2)
+    assert RunFiles(made.store, made.run).checkpoints() == []
+
+
+def test_jumps_end_a_run_when_they_do_not_stop(ranks: Ranks, store: Store) -> None:
+    guard = {"spike": 1e-3, "window": 8, "rollbacks": 0}
+    made = job(store, "hopeless", guard=guard, max_steps=60, optimizer__learning_rate=3.0, optimizer__clip_norm=100.0)
+    with pytest.raises(RunError, match="deviations above its mean"):
+        ranks.run(train, made, world=2)
 
 
 def test_whichever_is_used_up_first_decides() -> None:

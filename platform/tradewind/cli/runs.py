@@ -184,6 +184,7 @@ def _show(run: Run, *, json: bool) -> None:
                 "end": end.model_dump(mode="json") if end else None,
                 "prediction": said.model_dump(mode="json") if (said := run.record.prediction) else None,
                 "workers": [one.model_dump(mode="json") for one in _workers(run)],
+                "rollbacks": [one.model_dump(mode="json") for one in run.files.rollbacks()],
                 "checkpoints": [{"step": one.step, "heldout_loss": one.heldout_loss} for one in checkpoints],
             }
         )
@@ -202,6 +203,7 @@ def _show(run: Run, *, json: bool) -> None:
             "workers": _where(run),
             **(_taken(end.effort) if end and end.effort else {}),
             **_foreseen(run),
+            **_went_back(run),
             "checkpoints": ", ".join(_named(one) for one in checkpoints) or "none",
         },
     )
@@ -210,6 +212,11 @@ def _show(run: Run, *, json: bool) -> None:
 def _named(checkpoint: CheckpointRecord) -> str:
     loss = checkpoint.heldout_loss
     return f"step {checkpoint.step}" + (f" ({loss:.3f})" if loss is not None else "")
+
+
+def _went_back(run: Run) -> dict[str, object]:
+    lines = [f"from step {one.step} to {one.to_step}: {one.reason}" for one in run.files.rollbacks()]
+    return {"rollbacks": "\n".join(lines)} if lines else {}
 
 
 def _workers(run: Run) -> Sequence[RunWorker]:

@@ -26,6 +26,6 @@ class Trainer:
 
 
 ON_PROCESSORS = Trainer(kernels="plain", loss="full")
-"""This project's trainer, `training/worker.py`."""
+"""Plain torch. This project's loop makes the loss in parts, so of many tokens it needs less than this says."""
 ON_ACCELERATORS = Trainer()
 """As torchtitan trains by default with `--compile.enable`."""

@@ -59,7 +59,7 @@ class StepMetrics(Fact):
     """Time behind the step, and not in `seconds`, in which a checkpoint was evaluated and saved."""
     heldout_loss: float | None = None
     memory_bytes: int = 0
-    """The most that the worker with the most has held: of its chip, or resident on a processor."""
+    """Of the first worker: the most that it has reserved on its chip, or what is resident on a processor."""
     mfu: float | None = None
     """Operations of the model a second over the chips' peak; None where the peak is not known, as on processors."""
     communication_seconds: float | None = None

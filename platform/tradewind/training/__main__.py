@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +22,9 @@ from tradewind.ledger import this_team
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store, open_store
 from tradewind.training.data import open_data
+from tradewind.training.device import this_device
 from tradewind.training.job import Job
+from tradewind.training.parallel.network import use_network
 from tradewind.training.run import Run, find, take_up
 from tradewind.training.trainer import begin, finish, job_of, prepare
 from tradewind.training.worker import train
@@ -31,14 +34,17 @@ def main(words: list[str] | None = None) -> int:
     """The exit code, which all ranks agree on unless one is lost."""
     wish = _arguments(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    use_network(os.environ.get("MASTER_ADDR", "127.0.0.1"), cuda=torch.cuda.is_available())
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    store = open_store(wish.workspace)
+    this_device()  # before the first collective: else all ranks of a machine would use its first chip
+    store, leads = open_store(wish.workspace), dist.get_rank() == 0
     try:
         job = _same_on_all(lambda: _resumed(store, wish.resume) if wish.resume else _new(store, wish.spec))
-        job = replace(job, store=store)
-        _train(job)
+        leads = True  # what fails from here on may fail on one rank alone
+        _train(replace(job, store=store))
     except TradewindError as exc:
-        sys.stderr.write(f"{exc}\n")
+        if leads:
+            sys.stderr.write(f"{exc}\n")
         return exc.exit_code
     finally:
         dist.destroy_process_group()

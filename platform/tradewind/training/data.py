@@ -24,8 +24,8 @@ class TrainingData:
 
     @property
     def conversations(self) -> bool:
-        """Whether tokens say by marks which of them are trained on."""
-        return self.datasets[0].record.chat is not None
+        """Whether some tokens say by marks that they are not trained on."""
+        return any(dataset.record.chat for dataset in self.datasets)
 
     @property
     def end_of_text(self) -> int:

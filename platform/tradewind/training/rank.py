@@ -20,7 +20,7 @@ from tradewind.training import recovery
 from tradewind.training.batch import Pass, Passes
 from tradewind.training.build import build, compute_format, first_weights
 from tradewind.training.checkpoint import Checkpointer, TrainingState, resume
-from tradewind.training.clock import Agreed, Progress, Said
+from tradewind.training.clock import Progress, Said
 from tradewind.training.data import TrainingData
 from tradewind.training.device import peak_flops, this_device
 from tradewind.training.evaluation import heldout_loss
@@ -46,11 +46,14 @@ class Rank:
     passes: Passes
     host: dist.ProcessGroup | None
     """Ranks through their hosts' network; None where that is the default group."""
+    peak_flops: float | None
+    """Of this rank's chip, in the format that is computed in; None where it is not known."""
 
     @classmethod
     def of(cls, job: Job, data: TrainingData) -> Rank:
         """Everything in memory, and no weights yet. A collective."""
         mesh = Mesh.of(layout_of(job, dist.get_world_size()), this_device())
+        narrow = compute_format(job, mesh.device) != "float32"
         model = build(job, mesh)
         update = Update.of(model, job.spec.optimizer)
         return cls(
@@ -62,6 +65,7 @@ class Rank:
             state=TrainingState(model.decoders, [update.optimizer], data_rank=mesh.data_rank),
             passes=passes_of(job, data, mesh.layout, mesh.device),
             host=None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo"),
+            peak_flops=peak_flops(mesh.device, "bf16" if narrow else "fp32"),
         )
 
     @property
@@ -119,19 +123,17 @@ class Rank:
     def said(self, loss: float, batch: Batch, wishes: tuple[float, float], landed: bool) -> Said:
         """What it brings to the agreement of the step."""
         return Said(
-            loss=loss if self.mesh.place % self.mesh.layout.tensor == 0 else 0.0,
+            loss=loss if self.mesh.counts_losses else 0.0,
             digest=batch.digest if self.speaks else np.zeros_like(batch.digest),
             wishes=(*wishes, float(landed)),
         )
 
-    def utilization(self, agreed: Agreed) -> float | None:
+    def utilization(self, step_s: float) -> float | None:
         """The model's operations over the chips' peak; recomputed ones do not count (PaLM, appendix B)."""
-        compute = compute_format(self.job, self.device)
-        peak = peak_flops(self.device, "fp32" if compute == "float32" else "bf16")
-        if peak is None:
+        if self.peak_flops is None:
             return None
         flops = training_flops_per_token(self.job.shape, context=self.job.spec.batch.tokens_per_sequence).total
-        return flops * self.tokens_per_step / agreed.step_s / (self.world * peak)
+        return flops * self.tokens_per_step / step_s / (self.world * self.peak_flops)
 
     def heldout_loss(self, data: TrainingData) -> float:
         """Mean loss over every held-out sample, in nats a token."""
@@ -186,7 +188,7 @@ class Rank:
 
     def _loss_of(self, one: Pass) -> float:
         loss = self.model.evaluate_pass(one.tokens, one.targets, one.documents).item()
-        return loss if self.mesh.place % self.mesh.layout.tensor == 0 else 0.0
+        return loss if self.mesh.counts_losses else 0.0
 
     def _counted(self, passes: list[Pass]) -> float:
         """Targets of the whole batch that a loss is taken of."""

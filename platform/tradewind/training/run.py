@@ -22,6 +22,7 @@ from tradewind.planner.prediction import taught
 from tradewind.records import (
     CheckpointRecord,
     ProcessName,
+    RollbackRecord,
     RunEnd,
     RunResumed,
     RunStart,
@@ -68,6 +69,10 @@ class RunFiles:
     def earlier_ends(self) -> list[RunEnd]:
         """Ends after which the run went on, oldest first. Each counts from the beginning of the run."""
         return [RunEnd.from_json(self.store.get(key), where=key) for key in self._keys("ends")]
+
+    def rollbacks(self) -> list[RollbackRecord]:
+        """Each time that the loss jumped and the weights went back, oldest first."""
+        return [RollbackRecord.from_json(self.store.get(key), where=key) for key in self._keys("rollbacks")]
 
     def workers(self) -> RunWorkers | None:
         """The group of workers that started last; None before the first."""

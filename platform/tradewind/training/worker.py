@@ -71,12 +71,15 @@ def train_on(job: Job, data: TrainingData) -> None:
                 checkpointer.wait()
             if fault := guard.judge(progress.loss, norm):
                 rollbacks += 1
-                rank.roll_back(checkpointer, progress, fault, rollbacks)
+                with clock.stopped():
+                    rank.roll_back(checkpointer, progress, fault, rollbacks)
                 continue
 
             mean, stopped_s = None, clock.stopped_s
+            ends = wants_stop or finished(spec, progress)
+            leaves = wants_leave and not ends
             due = progress.seconds - checkpointed_at >= spec.checkpoint_every_s
-            if not wants_leave and (due or wants_stop or finished(spec, progress)):
+            if ends or (due and not leaves):
                 with clock.stopped():
                     mean = rank.heldout_loss(data)
                     checkpointer.begin(rank.state.to_save(), rank.record(progress, certificate, mean))
@@ -97,11 +100,11 @@ def train_on(job: Job, data: TrainingData) -> None:
                     stopped_seconds=clock.stopped_s - stopped_s,
                     heldout_loss=mean,
                     memory_bytes=memory_used(rank.device),
-                    mfu=rank.utilization(agreed),
+                    mfu=rank.utilization(agreed.step_s),
                     communication_seconds=profile.communication_s,
                 )
             )
-            if wants_leave:
+            if leaves:
                 rank.leave(checkpointer, progress, certificate)
             if wants_stop:
                 break

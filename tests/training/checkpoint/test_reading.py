@@ -13,6 +13,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_by_torch
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
+from tests.training.checkpoint.saving import save_parts
 from tests.training.conftest import Ranks
 from tradewind.errors import IntegrityError, StorageError
 from tradewind.records import CheckpointRecord, StoredFile
@@ -42,7 +43,7 @@ def sharded(matrix: torch.Tensor) -> Any:
 
 
 def save(store: Store) -> tuple[StoredFile, ...]:
-    return checkpoint.save(store, PREFIX, sharded(MATRIX))
+    return save_parts(store, PREFIX, sharded(MATRIX))
 
 
 def load(store: Store, made: CheckpointRecord) -> tuple[list[list[float]], int, list[float]]:
@@ -155,7 +156,7 @@ def test_torch_reads_the_files_by_itself(ranks: Ranks, store: Store) -> None:
 @pytest.fixture
 def large(store: Store) -> CheckpointRecord:
     """One file of 12 MiB, of three tensors."""
-    return record(checkpoint.save(store, PREFIX, {name: torch.full((2**20,), 1.0) for name in "abc"}))
+    return record(save_parts(store, PREFIX, {name: torch.full((2**20,), 1.0) for name in "abc"}))
 
 
 def flip(store: Store, key: str, place: int) -> None:

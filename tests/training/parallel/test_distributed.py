@@ -59,7 +59,7 @@ def compare(family: str, axes: dict[str, Any], with_documents: bool, passes: int
         total += decoder.train_pass(
             tokens, targets, documents if with_documents else None, scale=SCALE, is_last=number == passes - 1
         )
-    dist.all_reduce(total, group=mesh.loss_group)
+    dist.all_reduce(total.mul_(mesh.counts_losses))
     torch.testing.assert_close(total.item(), expected_loss, rtol=1e-6, atol=1e-6)
 
     for name, weight in decoder.named_parameters():
@@ -74,7 +74,7 @@ def compare(family: str, axes: dict[str, Any], with_documents: bool, passes: int
         for tokens, targets, documents in zip(*mine, strict=True)
     )
     assert isinstance(loss, Tensor)
-    dist.all_reduce(loss, group=mesh.loss_group)
+    dist.all_reduce(loss.mul_(mesh.counts_losses))
     torch.testing.assert_close(loss.item(), expected_loss, rtol=1e-6, atol=1e-6)
     return len(list(decoder.parameters()))
 
@@ -251,7 +251,7 @@ def in_half_precision(axes: dict[str, Any]) -> tuple[float, bool]:
     decoder.initialize(SEED)
     mine = [value.chunk(mesh.data_world)[mesh.data_rank] for value in batch()]
     total = decoder.train_pass(*mine, scale=SCALE)
-    dist.all_reduce(total, group=mesh.loss_group)
+    dist.all_reduce(total.mul_(mesh.counts_losses))
     gradients = [weight.grad for weight in decoder.parameters() if weight.grad is not None]
     kept = {value.dtype for value in [*decoder.parameters(), *gradients]}
     return total.item(), kept == {torch.float32}

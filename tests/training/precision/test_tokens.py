@@ -38,7 +38,7 @@ def train(layout: dict[str, int], sequences: int) -> list[tuple[float, float]]:
 
 def one_step(model: DistributedDecoder, optimizer: AdamW, tokens: torch.Tensor) -> tuple[float, float]:
     loss = model.train_pass(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), scale=1 / 64)
-    torch.distributed.all_reduce(loss, group=model.mesh.loss_group)
+    torch.distributed.all_reduce(loss.mul_(model.mesh.counts_losses))
     ranks = model.layout.world // model.layout.pipeline
     norm = optimizer.step(max_norm=0.5, stage_ranks=ranks, group=torch.distributed.group.WORLD)
     optimizer.zero_grad()

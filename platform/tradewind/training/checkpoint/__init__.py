@@ -4,7 +4,6 @@ from tradewind.training.checkpoint.checkpointer import Checkpointer
 from tradewind.training.checkpoint.newest import Refused, newest_whole, resume
 from tradewind.training.checkpoint.pruning import Keep, prune, remove_orphans
 from tradewind.training.checkpoint.reading import load
-from tradewind.training.checkpoint.saving import save
 from tradewind.training.checkpoint.state import TrainingState
 
 __all__ = [
@@ -17,5 +16,4 @@ __all__ = [
     "prune",
     "remove_orphans",
     "resume",
-    "save",
 ]

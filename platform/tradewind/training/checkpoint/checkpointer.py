@@ -3,7 +3,8 @@
     with Checkpointer(files, attempt) as checkpointer:
         checkpointer.begin(state, record)   # returns when the state is copied
         ...                                 # steps
-        checkpointer.poll()                 # the record, when all ranks have written; raises if one could not
+        checkpointer.is_over                # on this rank; when it is on all,
+        checkpointer.wait()                 # gives the record at once, or raises on all what one could not do
 
 A checkpoint exists when its record does, and rank 0 writes that last, after every rank has said that its files are
 durable. The threads speak over a group of their own, never over the one that trains. What one rank could not do, all
@@ -89,7 +90,7 @@ class Checkpointer:
         self._keep = keep or Keep()
         self._in_use: InUse = in_use or (lambda: named_by_records(files.store))
         self._group = Group.new(timeout_s=LONGEST_S + HEARD_OF_S)
-        self._polls = Group.new(timeout_s=LONGEST_S + HEARD_OF_S)
+        self._loops = Group.new(timeout_s=LONGEST_S + HEARD_OF_S)
         self._frames = Frames()
         self._planning = Planning(self._group, self._frames)
         self._image: tuple[Plan, Image] | None = None
@@ -117,17 +118,11 @@ class Checkpointer:
         """One was begun and this rank knows what came of it: when all ranks do, `wait` takes no time."""
         return self._flight is not None and self._flight.is_over
 
-    def poll(self) -> CheckpointRecord | None:
-        """The checkpoint begun last, once, when it is there. A collective, of a few bytes, while one is on its way.
+    def wait(self) -> CheckpointRecord | None:
+        """The checkpoint begun last, once, when it is over: at most LONGEST_S and what the store takes for one request.
 
         Raises on all ranks what has kept it from being made: StorageError and others of the store, RunError.
         """
-        if self._flight is None or not self._polls.all(self._flight.is_over):
-            return None
-        return self.wait()
-
-    def wait(self) -> CheckpointRecord | None:
-        """The same, when it is over. At most LONGEST_S and what the store takes for one request."""
         flight, self._flight = self._flight, None
         if flight is None:
             return None
@@ -198,7 +193,7 @@ class Checkpointer:
         flight = self._flight
         if flight and flight.thread:
             flight.thread.join(timeout=max(0.0, until - time.monotonic()))
-        if not self._polls.all(flight is None or flight.is_over):
+        if not self._loops.all(flight is None or flight.is_over):
             return False
         try:
             self.wait()

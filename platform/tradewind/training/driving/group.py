@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +9,10 @@ import ray
 import ray.train.torch.config
 from ray.train._internal.base_worker_group import BaseWorkerGroup
 
-from tradewind.clusters.overlay import INTERFACE
-from tradewind.training.parallel.network import choose_network, interface_to
+from tradewind.training.parallel.network import use_network
 
 COLLECTIVE_TIMEOUT_S = 600
 """A collective that takes longer has failed. A rank that is gone is noticed within a second, by Ray."""
-
-
-log = logging.getLogger(__name__)
 
 
 class _Backend(ray.train.torch.config._TorchBackend):
@@ -44,11 +38,3 @@ class ProcessGroup(ray.train.torch.config.TorchConfig):
     @property
     def backend_cls(self) -> type[_Backend]:
         return _Backend
-
-
-def use_network(master: str, *, cuda: bool) -> None:
-    """Set what gloo and NCCL are to use to reach `master`. Raises SpecError where it cannot be reached."""
-    overlay = INTERFACE if interface_to(master) == INTERFACE else None
-    network = choose_network(master, environment=os.environ, cuda=cuda, overlay=overlay)
-    os.environ.update(network.environment)
-    log.info("%s", network.said)

@@ -91,7 +91,7 @@ class DistributedDecoder:
         """Forward and backward of [sequences, time]: what this data rank reads of one pass, whole sequences.
 
         Adds `scale` × the gradient of the loss, summed over all ranks. Gives the summed loss in nats of this rank's
-        tokens, detached; its sum over `mesh.loss_group` is that of all data ranks. Of a step's passes the last says so.
+        tokens, detached; where `mesh.counts_losses`, they add up to that of all. Of a step's passes the last says so.
         """
         for stage in self.stages:
             stage.train()

@@ -27,9 +27,6 @@ class Mesh:
     """pipeline × replicate × shard × expert of the same ranks, where `expert` holds expert × tensor."""
     context_group: dist.ProcessGroup | None
     """Ranks that hold parts of the same sequences; None where sequences are whole."""
-    loss_group: dist.ProcessGroup | None
-    """Ranks whose losses add up to that of the global batch; None for all ranks. Each `tensor` place has its own."""
-
     stage_group: dist.ProcessGroup | None
     """Ranks that run the same layers, on other tokens or with other parts of them; None for all ranks."""
 
@@ -56,7 +53,6 @@ class Mesh:
             weights=weights,
             experts=_experts(layout, device, ranks),
             context_group=_group(grid.movedim(2, -1), layout.context) if layout.context > 1 else None,
-            loss_group=_group(grid.movedim(-1, 0), world // layout.tensor) if layout.tensor > 1 else None,
             stage_group=_group(ranks, world // layout.pipeline) if layout.pipeline > 1 else None,
         )
 
@@ -82,6 +78,11 @@ class Mesh:
     def is_last_stage(self) -> bool:
         """Whether losses are computed here."""
         return self.pipeline_rank == self.layout.pipeline - 1
+
+    @property
+    def counts_losses(self) -> bool:
+        """Whether its losses are a part of the global batch's: of ranks that share matrices, all give the same ones."""
+        return self.place % self.layout.tensor == 0
 
     def data(self, mesh: DeviceMesh) -> DeviceMesh:
         """The axes of `weights` or `experts` over which weights are sharded and gradients summed, for FSDP2."""

@@ -6,6 +6,8 @@ reached, and NCCL the first interface that is up, docker0 among them. What the u
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +15,15 @@ from pathlib import Path
 
 import psutil
 
+from tradewind.clusters.overlay import INTERFACE
 from tradewind.errors import SpecError
 
 INFINIBAND = Path("/sys/class/infiniband")
 SOCKET_THREADS = {"NCCL_SOCKET_NTHREADS": "4", "NCCL_NSOCKS_PERTHREAD": "4"}
 """More streams where one does not fill the wire; NCCL's default is one thread with one socket, and their product may be
 64. https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html#nccl-socket-nthreads (read 2026-11)."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,14 @@ class Network:
 
     environment: dict[str, str]
     said: str
+
+
+def use_network(master: str, *, cuda: bool) -> None:
+    """Set in this process what gloo and NCCL are to use. Raises SpecError where `master` cannot be reached."""
+    overlay = INTERFACE if interface_to(master) == INTERFACE else None
+    network = choose_network(master, environment=os.environ, cuda=cuda, overlay=overlay)
+    os.environ.update(network.environment)
+    log.info("%s", network.said)
 
 
 def choose_network(

@@ -15,7 +15,7 @@ from tradewind.training.checkpoint.reading import agreed
 from tradewind.training.checkpoint.writing import AT_ONCE_IN_HASTE, write_files, write_metadata
 
 
-def save(store: Store, prefix: str, state: dict[str, Any]) -> tuple[StoredFile, ...]:
+def save_parts(store: Store, prefix: str, state: dict[str, Any]) -> tuple[StoredFile, ...]:
     """Write the parts of all ranks below a prefix; every rank gets the list of all files. A collective.
 
     There is no checkpoint before somebody has written a record that names them.
