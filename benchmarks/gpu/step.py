@@ -66,9 +66,8 @@ def build(asked: argparse.Namespace, sizes: ModelShape) -> Any:
     model = DistributedDecoder(
         sizes, mesh, weights=masters, precision=Precision(compute=compute), before_sharding=prepare
     )
-    if layout.shard == layout.tensor == 1:
-        for decoder in model.decoders:
-            settle(decoder)
+    for decoder in model.whole_decoders:
+        settle(decoder)
     say(f"{layout}")
     draw(model, sizes)
     return model

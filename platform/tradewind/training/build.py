@@ -92,8 +92,8 @@ class Build:
             before_cutting=self._add_adapters,
             before_sharding=self._accelerate if on_chip else self._prepare,
         )
-        if on_chip and layout.shard == layout.tensor == layout.context == 1:
-            for decoder in model.decoders:
+        if on_chip:
+            for decoder in model.whole_decoders:
                 settle(decoder, short_gradients=self._passes() == 1 and self.compute != "float32")
         return model
 

@@ -143,7 +143,14 @@ def begin(
 
 def _versions() -> dict[str, str]:
     """Of the libraries that are here; a machine without Ray trains too."""
-    return {library: metadata.version(library) for library in LIBRARIES if find_spec(library)}
+    return {library: _version(library) for library in LIBRARIES if find_spec(library)}
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "not installed: imported from a folder"
 
 
 def _drive(job: Job, session: RaySession, data: TrainingData) -> None:

@@ -16,6 +16,7 @@ from tradewind.families import ModelShape
 from tradewind.training.model import Decoder, linear_cross_entropy
 from tradewind.training.model.attention import attend, document_mask
 from tradewind.training.model.experts import grouped_matmul
+from tradewind.training.optimizer import AdamW
 
 pytestmark = pytest.mark.gpu
 FLEX = {
@@ -41,7 +42,7 @@ def test_logits_are_those_of_the_processor(name: str, documents: bool, compiled:
     there = copy.deepcopy(model).cuda()
     if compiled:
         for layer in there.model.layers.values():
-            layer.compile(fullgraph="moe" not in name and "deepseek" not in name)
+            layer.compile()
     with torch.no_grad():
         expected = model(batch, documents=cuts)
         made = there(batch.cuda(), documents=None if cuts is None else cuts.cuda()).cpu()
@@ -111,15 +112,16 @@ def test_loss_and_gradients_are_those_of_the_processor() -> None:
 @pytest.mark.parametrize("name", ["deepseek v3", "qwen3 moe"])
 def test_mixtures_train_in_bfloat16(name: str, compiled: bool) -> None:
     model = Decoder(SHAPES[name]).cuda()
+    for weight in model.parameters():  # and no buffers: the router counts in them
+        weight.data = weight.data.bfloat16()
     model.initialize(0)
     if compiled:
         for layer in model.model.layers.values():
             layer.compile()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = AdamW(model.parameters(), lr=3e-3, state_dtype=torch.float32)
     batch, losses = tokens(model.shape).cuda(), []
     for _ in range(30):
-        with torch.autocast("cuda", torch.bfloat16):
-            loss, count = model.loss(batch[:, :-1], batch[:, 1:])
+        loss, count = model.loss(batch[:, :-1], batch[:, 1:])
         (loss / count).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()

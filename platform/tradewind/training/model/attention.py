@@ -79,20 +79,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, *, scale: float) -> Tens
         mask = mask.seen
     grouped = q.shape[1] != k.shape[1]
     if mask is not None and not isinstance(mask, Tensor):
-        return cast(Tensor, _flex_attention()(q, k, v, block_mask=mask, scale=scale, enable_gqa=grouped))
+        return _attend_by_blocks(q, k, v, mask, scale=scale, grouped=grouped)
     with sdpa_kernel(FASTEST_FIRST, set_priority=True) if q.is_cuda else contextlib.nullcontext():
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=grouped
         )
 
 
-def _flex_attention() -> Callable[..., Any]:
-    """Compiled: FlexAttention would otherwise hold all scores. Inside a compiled block it becomes part of that."""
-    from torch.nn.attention.flex_attention import flex_attention
+@torch.compiler.disable
+def _attend_by_blocks(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask, *, scale: float, grouped: bool) -> Tensor:
+    """FlexAttention, compiled by itself.
 
-    if torch.compiler.is_compiling():
-        return cast("Callable[..., Any]", flex_attention)
-    return _compiled_flex_attention()
+    Uncompiled it would hold all scores, and as a part of a compiled block of Qwen3 or DeepSeek it mixed the wrong
+    values (torch 2.11, H200).
+    """
+    return cast(Tensor, _compiled_flex_attention()(q, k, v, block_mask=mask, scale=scale, enable_gqa=grouped))
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from tradewind.families import ModelShape
 from tradewind.training.model import Decoder, update_balance
@@ -66,6 +67,12 @@ class DistributedDecoder:
     def decoders(self) -> list[Decoder]:
         """The stages that this rank runs; the whole decoder where there is no pipeline."""
         return [stage.decoder for stage in self.stages]
+
+    @property
+    def whole_decoders(self) -> list[Decoder]:
+        """Of `decoders`, those whose weights are whole and plain here: neither cut nor gathered."""
+        plain = [stage for stage in self.stages if not isinstance(stage, FSDPModule)]
+        return [stage.decoder for stage in plain if self.layout.tensor == 1]
 
     def initialize(self, seed: int) -> None:
         """Draw the first weights, the same for every layout."""
