@@ -4,8 +4,9 @@
 
 `kills`: a worker of two ends by SIGKILL; seconds until the next new step, and steps that were made for nothing.
 `notice`: a node is drained and taken away 15 s later, with a spare node there; steps that were made for nothing.
-`overhead`: of the loop's time inside Ray Train, the share that is not in steps; seconds of a step of it, of a bare torch
-loop, and of plain Ray Train with a report at each step. All with the same model, data shape, optimizer and processors. The last line is everything as JSON.
+`overhead`: of the loop's time inside Ray Train, the share that is not in steps; seconds of a step of it, of a bare
+torch loop, and of plain Ray Train with a report at each step.
+All with the same model, data shape, optimizer and processors. The last line is everything as JSON.
 """
 
 from __future__ import annotations

@@ -1,0 +1,30 @@
+"""A run that shrinks with its cluster and grows with it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow
+
+
+def test_run_goes_on_with_what_is_left_and_takes_what_comes(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.driving.elastic_run", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "TRADEWIND_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["sizes"] == [2, 1, 2]
+    assert found["whole"]
+    assert found["samples"] == 4 * found["steps"]
