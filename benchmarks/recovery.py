@@ -245,7 +245,7 @@ def _stopwatch(config: dict[str, Any], path: str) -> None:
                 file.write(f"{began} {time.perf_counter()}\n")
         return made
 
-    Rank.step = timed  # type: ignore[method-assign]
+    Rank.step = timed  # type: ignore[method-assign, assignment]
     work.run_worker(config)
 
 
