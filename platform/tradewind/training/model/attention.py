@@ -79,14 +79,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, *, scale: float) -> Tens
         mask = mask.seen
     grouped = q.shape[1] != k.shape[1]
     if mask is not None and not isinstance(mask, Tensor):
-        return _attend_by_blocks(q, k, v, mask, scale=scale, grouped=grouped)
+        return cast(Tensor, _attend_by_blocks(q, k, v, mask, scale=scale, grouped=grouped))
     with sdpa_kernel(FASTEST_FIRST, set_priority=True) if q.is_cuda else contextlib.nullcontext():
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=grouped
         )
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _attend_by_blocks(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask, *, scale: float, grouped: bool) -> Tensor:
     """FlexAttention, compiled by itself.
 
