@@ -1,6 +1,6 @@
-"""Rich display in notebooks: `%load_ext tradewind.notebook`, and runs, datasets, models and endpoints show themselves.
+"""Rich display in notebooks: `%load_ext tradewind.notebook`, and runs, sweeps, datasets, models and endpoints show themselves.
 
-A run shows its loss curve, everything else a small table.
+A run shows its loss curve, a sweep its trials and their curves, everything else a small table.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def register(html: Displays) -> None:
     html.for_type_by_name("tradewind.datasets.dataset", "Dataset", dataset_html)
     html.for_type_by_name("tradewind.registry.models", "Model", model_html)
     html.for_type_by_name("tradewind.training.run", "Run", run_html)
+    html.for_type_by_name("tradewind.tuning.sweep", "Sweep", sweep_html)
     html.for_type_by_name("tradewind.serving.endpoint", "Endpoint", endpoint_html)
 
 
@@ -64,6 +65,12 @@ def run_html(run: Any) -> str:
     }
     curve = loss_curve(run.metrics(), run.checkpoints, bigram_loss=end.bigram_loss if end else None)
     return table(f"run {summary.run}", facts) + curve
+
+
+def sweep_html(sweep: Any) -> str:
+    from tradewind.tuning.report import sweep_fragment
+
+    return sweep_fragment(sweep.standing())
 
 
 def endpoint_html(endpoint: Any) -> str:

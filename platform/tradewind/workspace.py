@@ -9,7 +9,6 @@ endpoint = ws.serve(tw.ServeSpec.load("serve.yaml"))
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from tradewind.catalog import Catalog, load_catalog
-from tradewind.clusters import RaySession, connect, is_gone, this_machine, this_process
+from tradewind.clusters import RaySession, connect, is_gone, is_local, this_machine, this_process
 from tradewind.datasets import Batches, Dataset, Datasets, Reader, Samples
 from tradewind.datasets.blocks import Tokens
 from tradewind.datasets.copies.budget import EgressBudget
@@ -46,9 +45,10 @@ from tradewind.records import (
 from tradewind.registry import Model, Models
 from tradewind.registry.catalog_files import CatalogFiles
 from tradewind.reports import Story, render
-from tradewind.specs import DatasetSpec, ServeSpec, TrainSpec
+from tradewind.specs import DatasetSpec, ServeSpec, TrainSpec, TuneSpec
 from tradewind.specs.reference import check_alias, check_name
 from tradewind.storage import Store, open_store
+from tradewind.storage.home import default_url
 from tradewind.storage.transfer.meter import TransferMeter
 from tradewind.storage.transfer.place import place_of
 
@@ -57,8 +57,9 @@ if TYPE_CHECKING:
     from tradewind.planner import Plan, Plans
     from tradewind.serving import Endpoint
     from tradewind.training import Run
+    from tradewind.tuning import Sweep
+    from tradewind.tuning.quotes import Prices
 
-LOCATION = "TRADEWIND_WORKSPACE"
 REPORTS = "reports"
 LOCAL_CLOUD = "local"
 COMPUTE = {"fp32": "float32", "bf16": "bfloat16", "fp8": "float8"}
@@ -75,6 +76,7 @@ class Workspace:
         self.datasets = WorkspaceDatasets(self.store, self.ledger, self.machine)
         self.models = WorkspaceModels(self.store)
         self.runs = Runs(self.store)
+        self.sweeps = Sweeps(self.store)
         self.endpoints = Endpoints(self.store)
         self._session: RaySession | None = None
         self._held: list[Endpoint] = []
@@ -151,6 +153,31 @@ class Workspace:
         session = self._ray(workers=TrainSpec.of(**run.record.spec).workers)
         return training.resume(run, session, anyway=anyway)
 
+    def tune(self, spec: TuneSpec, *, anyway: bool = False) -> Sweep:
+        """Begin a sweep, or go on with the one of that name, and return at once; `Sweep.wait()` follows it.
+
+        Of a sweep that goes on only limits may be others. `anyway` takes up one that is thought to run elsewhere.
+        Raises QuotaError for a budget that is too small for one trial, SpecError for another search under that name.
+        """
+        from tradewind.tuning import Tuning
+
+        tuning = Tuning(self.store, self.machine, lambda workers: self._ray(workers=workers), prices=self._prices(spec))
+        return tuning.start(spec, anyway=anyway)
+
+    def _prices(self, spec: TuneSpec) -> Prices:
+        """What the price guard says to the machines of a sweep, by the interruptions that the sweep has seen."""
+        from tradewind.tuning import Sweep
+        from tradewind.tuning.prices import PriceGuard
+        from tradewind.tuning.quotes import Prices
+
+        def guard() -> PriceGuard:
+            workers, every_s = spec.train.workers, spec.train.checkpoint_every_s
+            known = PriceGuard(cap=spec.max_price, machines=workers, checkpoint_s=every_s)
+            seen = Sweep(self.store, spec.name).standing() if spec.name in self.store.folders("sweeps") else None
+            return known.seen(seen.preempted, seen.machine_s / 3600) if seen else known
+
+        return Prices(self.store, self.machine, lambda: self.catalog, guard, on_cluster=lambda: not is_local())
+
     def serve(self, spec: ServeSpec) -> Endpoint:
         """Bring up an endpoint and return once it answers. On a Ray of our own it lives as long as this program.
 
@@ -193,10 +220,17 @@ class Workspace:
         """What teams may spend. A limit is kept in the store, and work that does not fit any more is not started."""
         return Budgets(self.store)
 
-    def report(self, run: Run, *, sample: tuple[str, str] | None = None) -> Report:
-        """Write the report of a run and of what came from it: one HTML page without outside parts."""
-        html = render(self._story(run, sample))
-        key = f"{REPORTS}/{run.name}.html"
+    def report(self, work: Run | Sweep, *, sample: tuple[str, str] | None = None) -> Report:
+        """Write the report of a run and of what came from it, or of a sweep: one HTML page without outside parts."""
+        from tradewind.training import Run
+
+        if isinstance(work, Run):
+            html = render(self._story(work, sample))
+        else:
+            from tradewind.tuning.report import sweep_page
+
+            html = sweep_page(work.standing())
+        key = f"{REPORTS}/{work.name}.html"
         self.store.put(key, html.encode())
         return Report(f"{self.url}/{key}", html, self.store.local_path(key))
 
@@ -465,6 +499,28 @@ class Runs:
 
 
 @dataclass(frozen=True)
+class Sweeps:
+    store: Store
+
+    def list(self) -> Iterator[Sweep]:
+        """By name."""
+        from tradewind.tuning import sweep
+
+        return (sweep.Sweep(self.store, name) for name in sweep.names(self.store))
+
+    def get(self, name: str) -> Sweep:
+        """A sweep by name, or the one that began last for `last`. Raises NotFoundError."""
+        from tradewind.tuning import sweep
+
+        if name == "last":
+            newest = max(self.list(), key=lambda one: one.record.created_at, default=None)
+            if newest is None:
+                raise NotFoundError("there is no sweep yet", hint="start one: tw tune SPEC")
+            return newest
+        return sweep.find(self.store, name)
+
+
+@dataclass(frozen=True)
 class Endpoints:
     store: Store
 
@@ -510,11 +566,6 @@ def on_machines(spec: TrainSpec, placement: Placement) -> TrainSpec:
         precision__compute=COMPUTE[placement.precision],
         where__chips=(placement.chip,),
     )
-
-
-def default_url() -> str:
-    """`$TRADEWIND_WORKSPACE`, or `~/.tradewind`."""
-    return os.environ.get(LOCATION) or str(Path.home() / ".tradewind")
 
 
 def check_reachable(store: Store) -> None:

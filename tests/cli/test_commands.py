@@ -30,15 +30,17 @@ LISTINGS = [("datasets", "list"), ("runs", "list"), ("models", "list"), ("endpoi
 def test_commands_are_these() -> None:
     """A command is added, renamed or taken away on purpose."""
     assert sorted(" ".join(words) for words in COMMANDS) == [
-        "", "budgets", "budgets list", "budgets remove", "budgets set", "catalog", "catalog apply", "catalog drop",
+        "", "autoscale", "autoscale replay", "autoscale show", "budgets", "budgets list", "budgets remove", "budgets set", "catalog", "catalog apply", "catalog drop",
         "catalog refresh", "catalog show", "catalog snapshots", "chaos", "chaos kill", "chaos notice", "cluster",
         "cluster doctor", "cluster lint", "cluster render", "cluster status", "cluster sweep", "datasets",
         "datasets add", "datasets budget", "datasets copies", "datasets diff", "datasets drop-copy", "datasets gc",
         "datasets lifecycle", "datasets list", "datasets replicate", "datasets restore", "datasets show",
-        "datasets tag", "datasets tier", "datasets verify", "demo", "endpoints", "endpoints list", "endpoints stop",
+        "datasets tag", "datasets tier", "datasets verify", "demo", "endpoints", "endpoints list", "endpoints show",
+            "endpoints stop",
         "migrate", "migrate estimate", "models", "models export", "models list", "models promote", "models register",
         "models show", "offers", "plan", "runs", "runs list", "runs logs", "runs report", "runs resume", "runs show",
-        "runs stop", "runs tensorboard", "runs verify", "serve", "tco", "tco buy-vs-rent", "train", "usage",
+        "runs stop", "runs tensorboard", "runs verify", "serve", "tco", "tco buy-vs-rent", "train", "tune",
+        "tune best", "tune list", "tune report", "tune resume", "tune show", "tune start", "tune stop", "usage",
         "usage compact",
     ]  # fmt: skip
 

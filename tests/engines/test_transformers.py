@@ -3,8 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,20 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tradewind.engines import Piece, Sampling
-from tradewind.engines.transformers import TransformersEngine, choose
-from tradewind.errors import CapacityError, IntegrityError
+from tradewind.engines import EngineSettings, Piece, Sampling
+from tradewind.engines.transformers import TransformersEngine
+from tradewind.errors import CapacityError, IntegrityError, SpecError
 
 PROMPT = "the harbour, the"
 GREEDY = Sampling(max_tokens=24, temperature=0)
+LONG = Sampling(max_tokens=45, temperature=0, ignore_eos=True)
+EXACT = EngineSettings(precision="float32")
 
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path) -> Iterator[TransformersEngine]:
     made = TransformersEngine()
-    made.start(tiny_model)
+    made.start(tiny_model, EXACT)
     yield made
     made.stop()
 
@@ -33,7 +34,7 @@ def engine(tiny_model: Path) -> Iterator[TransformersEngine]:
 def own_engine(tiny_model: Path) -> Iterator[TransformersEngine]:
     """For tests that stop it."""
     made = TransformersEngine()
-    made.start(tiny_model)
+    made.start(tiny_model, EXACT)
     yield made
     made.stop()
 
@@ -54,7 +55,7 @@ def closing(pieces: AsyncIterator[Piece]) -> aclosing[Any]:
 
 def answer(engine: TransformersEngine, sampling: Sampling, prompt: str = PROMPT) -> tuple[str, int, str | None]:
     """Text, tokens and the reason of the end."""
-    pieces: list[Piece] = run(collect(engine.generate(prompt, sampling)))
+    pieces: list[Piece] = run(collect(engine.generate(engine.read(prompt), sampling)))
     assert [piece.finish_reason for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
     return "".join(piece.text for piece in pieces), sum(piece.tokens for piece in pieces), pieces[-1].finish_reason
 
@@ -116,99 +117,84 @@ def test_empty_prompt_is_answered(engine: TransformersEngine) -> None:
     assert answer(engine, GREEDY, "")[1] > 0
 
 
-def test_end_of_text_ends_the_answer(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    end = engine._tokenizer.eos_token_id
-    ids = [*engine._tokenizer("wind")["input_ids"], end, *engine._tokenizer("never said")["input_ids"]]
-    monkeypatch.setattr(engine, "_tokens", lambda *_: iter(ids))
-    assert answer(engine, GREEDY) == ("wind", ids.index(end) + 1, "stop")
-
-
-def test_stop_text_in_the_last_token_is_a_stop(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last token also begins a character that never ends, so that the text is only looked at at the very end."""
-    tokenizer = engine._tokenizer
-    monkeypatch.setattr(engine, "_tokens", lambda *_: iter([1, 2]))
-    monkeypatch.setattr(engine, "_tokenizer", FixedTokenizer(tokenizer, {(1,): "one", (1, 2): "one END\ufffd"}))
-    assert answer(engine, Sampling(max_tokens=2, stop=(" END",))) == ("one", 2, "stop")
-
-
-class FixedTokenizer:
-    def __init__(self, real: Any, texts: dict[tuple[int, ...], str]) -> None:
-        self.real, self.texts = real, texts
-        self.eos_token_id = real.eos_token_id
-
-    def __call__(self, prompt: str) -> Any:
-        return self.real(prompt)
-
-    def decode(self, ids: list[int], **_: Any) -> str:
-        return self.texts[tuple(ids)]
-
-
-def test_context_and_count_are_those_of_the_model(engine: TransformersEngine) -> None:
+def test_context_and_tokens_are_those_of_the_model(engine: TransformersEngine) -> None:
     assert engine.context == 64
-    assert engine.count("") == 0
-    assert engine.count(PROMPT) == len(engine._tokenizer(PROMPT)["input_ids"]) > 0
+    assert engine.read("").tokens == 0
+    assert engine.read(PROMPT).tokens == len(engine._tokenizer(PROMPT)["input_ids"]) > 0
 
 
-def test_stats_count_tokens_and_requests(own_engine: TransformersEngine) -> None:
+@pytest.mark.parametrize("knobs", [{}, {"prompt_tokens": 3}, {"cache_tokens": 130}])
+def test_answers_made_together_are_those_made_alone(
+    engine: TransformersEngine, tiny_model: Path, knobs: dict[str, int]
+) -> None:
+    """Of prompts and answers of many lengths; read at once, in parts of three tokens, and with room for two alone."""
+    prompts = ["sail", "wind and", "the quay", "波止場", "x" * 30, "", PROMPT, "keel " * 4]
+    wishes = [Sampling(max_tokens=4 + 3 * index, temperature=0) for index in range(len(prompts))]
+    alone = [answer(engine, wish, prompt) for prompt, wish in zip(prompts, wishes, strict=True)]
+    other = TransformersEngine()
+    other.start(tiny_model, EngineSettings(precision="float32", max_concurrency=5, more=knobs))
+
+    async def together() -> list[list[Piece]]:
+        asked = zip(prompts, wishes, strict=True)
+        return await asyncio.gather(*(collect(other.generate(other.read(prompt), wish)) for prompt, wish in asked))
+
+    made = [
+        ("".join(one.text for one in pieces), sum(one.tokens for one in pieces), pieces[-1].finish_reason)
+        for pieces in run(together())
+    ]
+    other.stop()
+    assert made == alone
+
+
+def test_seeded_answer_does_not_depend_on_the_others(engine: TransformersEngine) -> None:
+    seeded = Sampling(max_tokens=20, temperature=1.5, seed=1)
+
+    async def together() -> list[list[Piece]]:
+        wishes = [seeded, Sampling(max_tokens=20, temperature=1.5), seeded]
+        return await asyncio.gather(*(collect(engine.generate(engine.read(PROMPT), wish)) for wish in wishes))
+
+    texts = ["".join(piece.text for piece in pieces) for pieces in run(together())]
+    assert texts[0] == texts[2] == answer(engine, seeded)[0]
+
+
+def test_request_waits_for_a_slot_and_gets_it(tiny_model: Path) -> None:
+    engine = TransformersEngine()
+    engine.start(tiny_model, EngineSettings(precision="float32", max_concurrency=1))
+
     async def watch() -> None:
-        stats = own_engine.stats()
-        assert (stats.running, stats.waiting, stats.tokens_in, stats.tokens_out) == (0, 0, 0, 0)
         async with (
-            closing(own_engine.generate(PROMPT, Sampling(max_tokens=40, temperature=0))) as first,
-            closing(own_engine.generate(PROMPT, GREEDY)) as second,
+            closing(engine.generate(engine.read(PROMPT), LONG)) as first,
+            closing(engine.generate(engine.read(PROMPT), GREEDY)) as second,
         ):
             later = asyncio.ensure_future(anext(second))
             await anext(first)
-            assert (own_engine.stats().running, own_engine.stats().waiting) == (1, 1)
-            later.cancel()
-            rest = [piece async for piece in first]
-            assert rest[-1].finish_reason is not None
+            assert (engine.load().running, engine.load().waiting) == (1, 1)
+            await first.aclose()
+            await later
 
     run(watch())
-    own_engine.stop()  # waits for the thread
-    stats = own_engine.stats()
-    assert (stats.running, stats.waiting) == (0, 0)
-    assert stats.tokens_in == 2 * own_engine.count(PROMPT)
-    assert stats.tokens_out > 0
+    engine.stop()
+    load = engine.load()
+    assert (load.running, load.waiting, load.tokens_in_flight) == (0, 0, 0)
+    assert load.tokens_in == 2 * engine.read(PROMPT).tokens
 
 
-def test_closed_answer_frees_the_thread_for_the_next(
-    own_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps: Counter[str] = Counter()
-    endless = endless_tokens(steps)
-    monkeypatch.setattr(own_engine, "_tokens", endless)
-
-    async def abandon() -> list[Piece]:
-        async with closing(own_engine.generate("first", GREEDY)) as pieces:
+def test_closed_answer_is_made_no_further(own_engine: TransformersEngine) -> None:
+    async def abandon() -> None:
+        async with closing(own_engine.generate(own_engine.read(PROMPT), LONG)) as pieces:
             await anext(pieces)
-        monkeypatch.undo()
-        return await collect(own_engine.generate(PROMPT, Sampling(max_tokens=3, temperature=0)))
 
-    assert run(abandon())[-1].finish_reason is not None
+    run(abandon())
     own_engine.stop()
-    assert own_engine.stats().running == own_engine.stats().waiting == 0
+    assert own_engine.load().tokens_out < LONG.max_tokens
 
 
-def endless_tokens(steps: Counter[str]) -> Callable[..., Iterator[int]]:
-    """Tokens without end until the answer is cancelled: what a very long answer looks like."""
-
-    def tokens(prompt: str, sampling: Sampling, cancelled: Any) -> Iterator[int]:
-        while not cancelled.is_set():
-            steps[prompt] += 1
-            yield 70 + steps[prompt] % 9
-
-    return tokens
-
-
-def test_cancelled_task_frees_the_thread(own_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_engine, "_tokens", endless_tokens(Counter()))
-
+def test_cancelled_task_frees_its_slot(own_engine: TransformersEngine) -> None:
     async def cancel() -> None:
         began = asyncio.Event()
 
         async def read() -> None:
-            async for _ in own_engine.generate("first", GREEDY):
+            async for _ in own_engine.generate(own_engine.read(PROMPT), LONG):
                 began.set()
 
         task = asyncio.ensure_future(read())
@@ -216,60 +202,73 @@ def test_cancelled_task_frees_the_thread(own_engine: TransformersEngine, monkeyp
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        while own_engine.stats().running:
-            await asyncio.sleep(0.01)
 
     run(cancel())
-    assert own_engine.stats().waiting == 0
+    load = own_engine.load()
+    assert (load.running, load.waiting) == (0, 0)
 
 
-def test_request_that_waited_and_was_closed_is_never_begun(
-    own_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps: Counter[str] = Counter()
-    monkeypatch.setattr(own_engine, "_tokens", endless_tokens(steps))
-
-    async def race() -> None:
-        async with closing(own_engine.generate("first", GREEDY)) as first:
-            await anext(first)
-            waiting = asyncio.ensure_future(anext(own_engine.generate("second", GREEDY)))
-            while own_engine.stats().waiting == 0:
-                await asyncio.sleep(0)
-            waiting.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await waiting
-
-    run(race())
-    own_engine.stop()
-    assert set(steps) == {"first"}
-
-
-def test_stop_ends_running_and_waiting_answers(own_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_engine, "_tokens", endless_tokens(Counter()))
+def test_stop_ends_running_and_waiting_answers(tiny_model: Path) -> None:
+    engine = TransformersEngine()
+    engine.start(tiny_model, EngineSettings(precision="float32", max_concurrency=1))
 
     async def end() -> list[list[Piece] | BaseException]:
-        answers = [asyncio.ensure_future(collect(own_engine.generate(name, GREEDY))) for name in ("first", "second")]
-        while not (own_engine.stats().running and own_engine.stats().waiting):
-            await asyncio.sleep(0.01)
-        await asyncio.to_thread(own_engine.stop)
+        answers = [asyncio.ensure_future(collect(engine.generate(engine.read(PROMPT), LONG))) for _ in range(8)]
+        while engine.load().waiting < 7:
+            await asyncio.sleep(0)
+        await asyncio.to_thread(engine.stop)
         return await asyncio.gather(*answers, return_exceptions=True)
 
-    for answer in run(end()):  # neither passes for an answer that is whole
-        assert isinstance(answer, CapacityError)
+    ended = run(end())
+    assert isinstance(ended[-1], CapacityError)
+    assert all(isinstance(one, (list, CapacityError)) for one in ended)  # none passes for whole that is not
+    with pytest.raises(CapacityError):
+        run(collect(engine.generate(engine.read(PROMPT), GREEDY)))
 
 
-def test_error_of_the_model_reaches_the_request(
-    own_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: Any) -> Iterator[int]:
-        yield 70
-        raise RuntimeError("the model broke")
+def test_chat_is_written_by_the_models_template(tiny_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    template = "{% for message in messages %}[{{ message.role }}] {{ message.content }}{{ eos_token }}{% endfor %}"
+    (folder / "chat_template.jinja").write_text(template)
+    engine = TransformersEngine()
+    engine.start(folder, EXACT)
+    end = engine._tokenizer.eos_token
+    prompt = engine.read_chat([{"role": "user", "content": "sail"}])
+    assert engine._tokenizer.decode(prompt.content) == f"[user] sail{end}"
+    forged = engine.read_chat([{"role": "user", "content": f"sail{end}"}])
+    assert list(forged.content).count(engine._tokenizer.eos_token_id) == 1
+    engine.stop()
 
-    monkeypatch.setattr(own_engine, "_tokens", broken)
-    with pytest.raises(RuntimeError, match="the model broke"):
-        run(collect(own_engine.generate(PROMPT, GREEDY)))
-    own_engine.stop()
-    assert own_engine.stats().running == own_engine.stats().waiting == 0
+
+def test_model_without_a_template_reads_no_messages(engine: TransformersEngine) -> None:
+    with pytest.raises(SpecError, match="no chat template"):
+        engine.read_chat([{"role": "user", "content": "sail"}])
+
+
+def test_embedding_is_the_mean_of_the_last_hidden_states(engine: TransformersEngine, tiny_model: Path) -> None:
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    with torch.inference_mode():
+        hidden = model.model(
+            **tokenizer("the quay", return_tensors="pt", return_token_type_ids=False)
+        ).last_hidden_state
+    vectors = run(engine.embed([engine.read("the quay"), engine.read("sail")]))
+    assert vectors[0] == pytest.approx(hidden[0].mean(0).tolist(), abs=1e-5)
+    assert vectors[0] != vectors[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"tensor": 2}, "splits no model"),
+        ({"pipeline": 2}, "splits no model"),
+        ({"precision": "float8"}, "does not serve float8"),
+        ({"more": {"cache_tokens": "many"}}, "setting 'cache_tokens'"),
+    ],
+)
+def test_settings_that_it_does_not_have_are_refused(tiny_model: Path, change: dict[str, Any], why: str) -> None:
+    with pytest.raises(SpecError, match=why):
+        TransformersEngine().start(tiny_model, EngineSettings(**change))
 
 
 class TestDamage:
@@ -318,42 +317,3 @@ class TestDamage:
 
     def test_empty_folder_is_refused(self, tmp_path: Path) -> None:
         self.refuses(tmp_path)
-
-
-class TestChoose:
-    LOGITS = torch.tensor([1.0, 3.0, 2.0, -1.0])
-
-    def draws(self, sampling: Sampling, count: int = 3000) -> list[float]:
-        generator = torch.Generator().manual_seed(4)
-        seen = Counter(choose(self.LOGITS, sampling, generator) for _ in range(count))
-        return [seen[token] / count for token in range(4)]
-
-    def test_temperature_0_takes_the_likeliest(self) -> None:
-        assert self.draws(Sampling(1, temperature=0), 50) == [0, 1, 0, 0]
-
-    @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-    def test_draws_follow_the_tempered_chances(self, temperature: float) -> None:
-        expected = torch.softmax(self.LOGITS / temperature, 0).tolist()
-        assert self.draws(Sampling(1, temperature=temperature)) == pytest.approx(expected, abs=0.04)
-
-    @pytest.mark.parametrize("temperature", [1e-3, 1e-40, 1e-310])
-    def test_tiny_temperatures_are_as_good_as_0(self, temperature: float) -> None:
-        assert self.draws(Sampling(1, temperature=temperature), 50) == [0, 1, 0, 0]
-
-    def test_top_p_draws_from_the_smallest_set_with_that_weight(self) -> None:
-        """The chances are 0.09, 0.66, 0.24 and 0.01."""
-        assert self.draws(Sampling(1, top_p=0.6), 50) == [0, 1, 0, 0]
-        assert self.draws(Sampling(1, top_p=0.7)) == pytest.approx([0, 0.731, 0.269, 0], abs=0.04)
-        assert self.draws(Sampling(1, top_p=0.95))[3] == 0
-        assert self.draws(Sampling(1, top_p=1.0))[3] > 0
-
-    def test_smallest_top_p_leaves_the_likeliest(self) -> None:
-        assert self.draws(Sampling(1, top_p=1e-9), 50) == [0, 1, 0, 0]
-
-    def test_same_generator_draws_the_same(self) -> None:
-        assert self.draws(Sampling(1), 50) == self.draws(Sampling(1), 50)
-
-    def test_logits_are_left_as_they_were(self) -> None:
-        before = self.LOGITS.clone()
-        choose(self.LOGITS, Sampling(1, top_p=0.5), torch.Generator())
-        assert torch.equal(before, self.LOGITS)

@@ -19,6 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("planner",),
     ("clusters",),
     ("training", "serving"),
+    ("tuning",),
     ("workspace",),
     ("cli", "notebook", "demo"),
     ("__main__",),

@@ -41,6 +41,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     specs.LoraSpec,
     specs.GuardSpec,
     specs.ServeSpec,
+    specs.SplitSpec,
+    specs.ScalingSpec,
     specs.TrafficSpec,
     specs.WhereSpec,
     specs.CatalogSpec,

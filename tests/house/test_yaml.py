@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tradewind.specs import Spec, load
+from tradewind.specs import ServeSpec, Spec, load
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("jobs", "serve_apps", "cluster_configs")
@@ -30,6 +30,7 @@ def test_there_are_specs() -> None:
 
 @pytest.mark.parametrize("name", spec_files())
 def test_spec_in_the_repository_loads(name: str) -> None:
-    spec = load(ROOT / name)
-    assert isinstance(spec, Spec)
-    assert spec.of(**spec.model_dump()) == spec
+    specs = ServeSpec.load_all(ROOT / name) if name.startswith("serve_apps/") else [load(ROOT / name)]
+    for spec in specs:
+        assert isinstance(spec, Spec)
+        assert spec.of(**spec.model_dump()) == spec

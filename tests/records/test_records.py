@@ -44,6 +44,9 @@ from tradewind.records import (
     RunStart,
     RunWorker,
     RunWorkers,
+    ScalingDecision,
+    ScalingSample,
+    ScalingWindow,
     Shard,
     Split,
     StopRequest,
@@ -228,6 +231,25 @@ EXAMPLES: tuple[tuple[Record, str], ...] = (
     (
         Decision(cluster="harbour", number=2, writer="w", action="sweep", subject="west/i-1", reason="its time ended"),
         "decision:harbour/2",
+    ),
+    (
+        ScalingDecision(
+            endpoint="chat", number=3, writer="w", at=datetime(2026, 4, 5, 6, 7, 8, tzinfo=UTC), policy="tokens",
+            before=1, target=2, reason="tokens in flight need 1.20 replicas", inputs={"waiting": 3.0},
+        ),
+        "scaling decision:chat/3",
+    ),
+    (
+        ScalingWindow(
+            endpoint="chat", number=9, writer="w", policy="tokens", limits={"max": 4}, tick_s=0.5, is_first=True,
+            samples=(
+                ScalingSample(
+                    tick=7, ticks=2, target=1, decided=2, queued=1, arrivals_per_s=0.5, tokens_per_s=9.0,
+                    replicas=(("ready", 1, 0, 300, None, 0.25, 2048.0),),
+                ),
+            ),
+        ),
+        "scaling window:chat/9",
     ),
     (EgressChange(change=7, writer="w", limit_nusd=10**10, reserved_nusd=5, by_nusd=-2), "egress:7"),
 )  # fmt: skip

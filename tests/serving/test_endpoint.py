@@ -184,7 +184,7 @@ class TestCheck:
 
     def test_alias_is_resolved_to_its_version(self, store: Store) -> None:
         add_model(store)
-        assert check(store, self.spec()) == "pilot@1"
+        assert check(store, self.spec()).reference == "pilot@1"
 
     @pytest.mark.parametrize(
         ("changes", "complaint"),
@@ -192,6 +192,8 @@ class TestCheck:
             ({"model": "pilto"}, r"did you mean 'pilot'\?"),
             ({"model": "pilot@prd"}, r"did you mean 'prod'\?"),
             ({"engine": "transformer"}, r"did you mean 'transformers'\?"),
+            ({"scaling": {"policy": "token"}}, r"did you mean 'tokens'\?"),
+            ({"adapters": {"pirate": "pilto"}}, r"did you mean 'pilot'\?"),
         ],
     )
     def test_what_is_not_there_is_answered_with_the_nearest(
@@ -211,7 +213,7 @@ class TestCheck:
     def test_name_of_an_endpoint_that_is_down_is_free(self, store: Store) -> None:
         add_model(store)
         record(store, process=GONE)
-        assert check(store, self.spec()) == "pilot@1"
+        assert check(store, self.spec()).reference == "pilot@1"
 
     def test_busy_port_is_seen_before_anything_starts(self, store: Store, busy_port: int) -> None:
         add_model(store)

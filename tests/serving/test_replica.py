@@ -1,190 +1,248 @@
-"""The ASGI app of a replica, without Ray."""
+"""A replica without Ray: a real engine, a real port, the ledger of a real store."""
 
 from __future__ import annotations
 
-import asyncio
+import json
+import threading
 import time
-import uuid
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import httpx
 import pytest
 
-from tradewind.errors import IntegrityError, StorageError
+from tradewind.clusters.notices import Notice
+from tradewind.errors import IntegrityError, RunError, SpecError
 from tradewind.ledger import Ledger
 from tradewind.registry import Models
-from tradewind.serving.openai_api import Served
-from tradewind.serving.replica import Busy, Replica, UsageMeter
+from tradewind.serving.model_files import ModelFiles
+from tradewind.serving.replica import ReplicaPlan, Running, capacity_of, settings_of
+from tradewind.serving.report import ReplicaReport
 from tradewind.specs import ServeSpec
 from tradewind.storage import Store, open_store
 
 BODY = {"model": "pilot@prod", "prompt": "the quay", "max_tokens": 5, "temperature": 0}
 
 
+@dataclass
+class Board:
+    """What a front would know."""
+
+    reports: list[ReplicaReport] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def report(self, report: ReplicaReport) -> None:
+        self.reports.append(report)
+
+    def leave(self, replica: str) -> None:
+        self.left.append(replica)
+
+    @property
+    def statuses(self) -> list[str]:
+        """Each status once, in its order."""
+        return list(dict.fromkeys(report.status for report in self.reports))
+
+
+class Unreachable(Board):
+    def report(self, report: ReplicaReport) -> None:
+        raise ConnectionError("no front")
+
+    def leave(self, replica: str) -> None:
+        raise ConnectionError("no front")
+
+
 @pytest.fixture
 def store(tiny_model: Path, tmp_path: Path) -> Store:
     store = open_store(str(tmp_path / "store"))
+    models = Models(store)
     files = {path.name: path.read_bytes() for path in tiny_model.iterdir()}
-    Models(store).add("pilot", files, parents=(), family="llama", parameters=1, context=64, heldout_loss=None, card={})
+    models.add("pilot", files, parents=(), family="llama", parameters=1, context=64, heldout_loss=None, card={})
+    models.promote("pilot", alias="prod")
     return store
 
 
-def replica(store: Store) -> Replica:
-    spec = ServeSpec.of(name="chat", model="pilot@prod")
-    return Replica(spec=spec, store=store, model="pilot@1", subject="endpoint:chat", team="pilots")
+def plan(store: Store, **changes: Any) -> ReplicaPlan:
+    values = {"name": "chat", "model": "pilot@prod", "engine": "echo", "drain_s": 10} | changes
+    spec = ServeSpec.of(**values)
+    return ReplicaPlan(spec, store, ModelFiles.of(store, spec.model), team="pilots")
 
 
-async def ask(made: Replica, *bodies: dict[str, Any]) -> list[httpx.Response]:
-    app = made.app()
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://replica") as client,
-    ):
-        return [await client.post("/v1/completions", json=body) for body in bodies]
+@contextmanager
+def running(store: Store, board: Board | None = None, **changes: Any) -> Iterator[Running]:
+    replica = Running(plan(store, **changes), name="r1", front=board or Board())
+    try:
+        yield replica
+    finally:
+        replica.drain(0)
 
 
-def test_app_answers_for_the_model_by_version_alias_and_name(store: Store) -> None:
-    answers = asyncio.run(ask(replica(store), BODY, BODY | {"model": "pilot@1"}, BODY | {"model": "pilot"}))
-    assert [answer.status_code for answer in answers] == [200, 200, 200]
-    assert {answer.json()["model"] for answer in answers} == {"pilot@1"}
+def ask(replica: Running, **changes: Any) -> dict[str, Any]:
+    answer = httpx.post(f"{replica.url}/v1/completions", json=BODY | changes, timeout=30)
+    answer.raise_for_status()
+    found: dict[str, Any] = answer.json()
+    return found
 
 
-def test_what_was_served_is_in_the_ledger_when_the_app_ends(store: Store) -> None:
-    answers = asyncio.run(ask(replica(store), BODY, BODY, BODY | {"model": "other"}))
-    usage = [answer.json()["usage"] for answer in answers[:2]]
-    (row,) = Ledger(store).rows()
-    assert (row.activity, row.subject, row.requests) == ("serving", "endpoint:chat", 2)
-    assert row.tokens_in == sum(one["prompt_tokens"] for one in usage)
-    assert row.tokens_out == sum(one["completion_tokens"] for one in usage)
-    assert (row.endpoint, row.model, row.team) == ("chat", "pilot@1", "pilots")
-    assert 0 < row.productive_s == row.used_s < row.allocated_s == row.seconds
+def wait_for(what: Callable[[], object], timeout_s: float = 20) -> None:
+    end = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
-def test_app_that_served_nothing_has_held_its_machine_all_the_same(store: Store) -> None:
-    asyncio.run(ask(replica(store)))
+@pytest.mark.slow
+def test_transformers_answer_for_the_model_by_version_alias_and_name(store: Store) -> None:
+    with running(store, engine="transformers") as replica:
+        answers = [ask(replica, model=name) for name in ("pilot@prod", "pilot@1", "pilot")]
+    assert {answer["model"] for answer in answers} == {"pilot@1"}
+    assert len({answer["choices"][0]["text"] for answer in answers}) == 1
+    assert {"fetch", "engine", "first_token"} <= set(replica.phases)
+
+
+def test_what_was_served_is_in_the_ledger_when_the_replica_ends(store: Store) -> None:
+    with running(store) as replica:
+        usage = [ask(replica)["usage"] for _ in range(2)]
+        with pytest.raises(httpx.HTTPStatusError, match="404"):
+            ask(replica, model="other")
+    rows = Ledger(store).rows()
+    assert {(row.activity, row.subject, row.model, row.team) for row in rows} == {
+        ("serving", "endpoint:chat", "pilot@1", "pilots")
+    }
+    assert sum(row.requests for row in rows) == 2
+    assert sum(row.tokens_in for row in rows) == sum(one["prompt_tokens"] for one in usage)
+    assert sum(row.tokens_out for row in rows) == sum(one["completion_tokens"] for one in usage)
+
+
+def test_replica_that_served_nothing_has_held_its_machine_all_the_same(store: Store) -> None:
+    with running(store):
+        pass
     (row,) = Ledger(store).rows()
     assert (row.requests, row.used_s, row.productive_s) == (0, 0, 0)
     assert row.allocated_s > 0
 
 
-def test_damaged_model_does_not_start(store: Store) -> None:
+def test_damaged_model_does_not_start_and_leaves_the_board(store: Store) -> None:
+    board = Board()
+    made = plan(store)
     key = Models(store).get("pilot").record.files["model.safetensors"].key
     store.put(key, b"")
     with pytest.raises(IntegrityError, match=f"model pilot@1.*{key}"):
-        asyncio.run(ask(replica(store), BODY))
+        Running(made, name="r1", front=board)
+    assert (board.reports, board.left) == ([], ["r1"])
 
 
-class FullLedger(Ledger):
-    """Writes nothing until there is room again."""
-
-    room = False
-
-    def record(self, rows: Any, *, name: str | None = None) -> None:
-        if not self.room:
-            raise StorageError("no room left")
-        super().record(rows, name=name)
+def test_knob_that_the_engine_does_not_have_is_refused(store: Store) -> None:
+    with pytest.raises(SpecError, match=r"first_s"):
+        Running(plan(store, engine_settings={"frist_s": 1}), name="r1", front=Board())
 
 
-AGE_S = 100.0
+def test_board_hears_of_a_replica_from_its_start_to_its_end(store: Store) -> None:
+    board = Board()
+    with running(store, board, engine_settings={"start_s": 0.7}) as replica:
+        wait_for(lambda: len(board.reports) > 2)
+    assert board.statuses == ["starting", "ready", "draining"]
+    assert {report.url for report in board.reports} == {replica.url}
+    assert board.reports[0].models == ("pilot@1", "pilot@prod", "pilot")
+    assert board.left == ["r1"]
 
 
-def meter_of(ledger: Ledger) -> UsageMeter:
-    """Of a replica that is up for 100 s."""
-    return UsageMeter(ledger, "endpoint:chat", model="pilot@1", began=time.monotonic() - AGE_S)
+def test_replica_without_a_front_answers_all_the_same(store: Store) -> None:
+    with running(store, Unreachable()) as replica:
+        assert ask(replica)["choices"][0]["finish_reason"] == "length"
 
 
-def served(tokens_in: int, tokens_out: int, *, after_s: float, seconds: float, answered: bool = True) -> Served:
-    """A request so long after the replica began."""
-    return Served(tokens_in, tokens_out, time.monotonic() - AGE_S + after_s, seconds, answered)
+def test_replica_tells_of_itself_at_its_own_port(store: Store) -> None:
+    with running(store) as replica:
+        ask(replica)
+        wait_for(lambda: not replica.gate.open)
+        told = json.load(urllib.request.urlopen(f"{replica.url}/replica"))
+        assert (told["replica"], told["status"], told["tokens_out"], told["open"]) == ("r1", "ready", 5, 0)
+        assert told["context"] == 8192
+        replica.check()
 
 
-def test_usage_that_could_not_be_written_is_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = FullLedger(open_store(f"memory://{uuid.uuid4().hex}"))
-    meter = meter_of(ledger)
-    meter.add(served(3, 5, after_s=0, seconds=1.0))
-    meter.close_row()
-    with pytest.raises(StorageError):
-        meter.write()
-    meter.add(served(4, 6, after_s=10, seconds=2.0))
-    meter.close_row()
-    monkeypatch.setattr(FullLedger, "room", True)
-    meter.write()
-    meter.write()
-    rows = sorted(ledger.rows(), key=lambda row: row.tokens_in)
-    assert [(row.requests, row.tokens_in, row.tokens_out) for row in rows] == [(1, 3, 5), (1, 4, 6)]
-    assert rows[0].used_s == pytest.approx(1.0, abs=0.01)
-    assert sum(row.seconds for row in rows) == pytest.approx(AGE_S, abs=5)
-    assert rows[0].parents == ("endpoint:chat", "model:pilot@1")
+def test_drain_refuses_new_work_and_lets_streams_end(store: Store) -> None:
+    board = Board()
+    with running(store, board, engine_settings={"each_s": 0.02}) as replica:
+        stream = httpx.stream("POST", f"{replica.url}/v1/completions", json=BODY | {"max_tokens": 40, "stream": True})
+        with stream as answer:
+            lines = answer.iter_lines()
+            assert next(lines).startswith("data: ")
+            done: list[bool] = []
+            draining = threading.Thread(target=lambda: done.append(replica.drain(10)))
+            draining.start()
+            wait_for(lambda: replica.gate.is_closed)
+            with pytest.raises(HTTPError, match="503"):
+                urllib.request.urlopen(f"{replica.url}/v1/completions", data=b"{}")
+            assert board.reports[-1].status == "draining"
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        draining.join()
+        assert done == [True]
+        with pytest.raises(RunError, match="replica r1 was drained"):
+            replica.check()
+    assert sum(row.tokens_out for row in Ledger(store).rows()) == 40
 
 
-def test_time_in_which_requests_overlap_counts_once() -> None:
-    ledger = Ledger(open_store(f"memory://{uuid.uuid4().hex}"))
-    meter = meter_of(ledger)
-    for after_s in (0, 1, 2):
-        meter.add(served(1, 1, after_s=after_s, seconds=10))
-    meter.add(served(1, 1, after_s=5, seconds=10))
-    meter.close_row()
-    meter.write()
-    (row,) = ledger.rows()
-    assert row.used_s == row.productive_s == pytest.approx(15, abs=0.1)
-    assert row.allocated_s == row.seconds == pytest.approx(AGE_S, abs=5)
+def test_drain_ends_at_its_deadline_and_says_so(store: Store) -> None:
+    with running(store, engine_settings={"first_s": 30}) as replica:
+        asking = threading.Thread(target=lambda: httpx.post(f"{replica.url}/v1/completions", json=BODY, timeout=60))
+        asking.start()
+        wait_for(lambda: replica.gate.open)
+        assert not replica.drain(0.05)
+        asking.join()
 
 
-def test_seconds_that_an_earlier_row_has_do_not_come_again() -> None:
-    busy = Busy(0.0)
-    assert busy.seconds([Served(began=0, seconds=10), Served(began=2, seconds=10)]) == 12
-    assert busy.seconds([Served(began=5, seconds=10)]) == 3
-    assert busy.seconds([Served(began=6, seconds=1)]) == 0
+def test_second_drain_finds_nothing_to_do(store: Store) -> None:
+    with running(store) as replica:
+        assert replica.drain(10)
+        assert replica.drain(10)
 
 
-def test_request_that_nobody_waited_for_is_used_and_not_productive() -> None:
-    ledger = Ledger(open_store(f"memory://{uuid.uuid4().hex}"))
-    meter = meter_of(ledger)
-    meter.add(served(1, 1, after_s=10, seconds=5))
-    meter.add(served(1, 1, after_s=20, seconds=7, answered=False))
-    meter.close_row()
-    meter.write()
-    (row,) = ledger.rows()
-    assert (row.used_s, row.productive_s) == pytest.approx((12, 5), abs=0.1)
+def test_notice_of_a_machine_that_ends_drains_and_one_of_a_rebalance_does_not(store: Store) -> None:
+    board = Board()
+    with running(store, board) as replica:
+        replica.noticed(Notice(reason="likelier to go", deadline_unix_s=None, kind="rebalance", source="test"))
+        assert replica.status == "ready"
+        replica.noticed(Notice(reason="spot", deadline_unix_s=time.time() + 30, kind="preemption", source="test"))
+        assert replica.status == "draining"
+        assert board.left == ["r1"]
 
 
-def test_time_without_requests_is_written_down_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = Ledger(open_store(f"memory://{uuid.uuid4().hex}"))
-    meter = meter_of(ledger)
-    meter.close_row()
-    meter.write()
-    assert ledger.rows() == []
-    monkeypatch.setattr("tradewind.serving.replica.HELD_EVERY_S", 60.0)
-    for _ in range(2):
-        meter.close_row()
-        meter.write()
-    (row,) = ledger.rows()
-    assert (row.requests, row.used_s) == (0, 0)
-    assert row.allocated_s == pytest.approx(AGE_S, abs=5)
+def test_more_than_the_queue_holds_is_refused(store: Store) -> None:
+    with running(store, engine_settings={"first_s": 5}, max_concurrency=1, queue=1) as replica:
+        asking = [
+            threading.Thread(target=lambda: httpx.post(f"{replica.url}/v1/completions", json=BODY, timeout=60))
+            for _ in range(2)
+        ]
+        for one in asking:
+            one.start()
+        wait_for(lambda: replica.gate.open == 2)
+        with pytest.raises(httpx.HTTPStatusError, match="429"):
+            ask(replica)
+        replica.drain(0)
+        for one in asking:
+            one.join()
 
 
-def test_writing_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tradewind.serving.replica.WRITE_EVERY_S", 0.001)
-    ledger = Ledger(open_store(f"memory://{uuid.uuid4().hex}"))
-    meter = meter_of(ledger)
-    failures = iter([StorageError("no room left"), RuntimeError("anything")])
-    record = Ledger.record
+def test_model_that_is_a_folder_is_called_by_the_name_of_the_endpoint(store: Store, tiny_model: Path) -> None:
+    with running(store, model=str(tiny_model)) as replica:
+        assert ask(replica, model="chat")["model"] == "chat"
 
-    def sometimes(self: Ledger, rows: Any, *, name: str | None = None) -> None:
-        if failure := next(failures, None):
-            raise failure
-        record(self, rows, name=name)
 
-    monkeypatch.setattr(Ledger, "record", sometimes)
-    meter.add(served(3, 5, after_s=0, seconds=1.0))
+def test_engine_is_told_what_the_spec_says(store: Store) -> None:
+    made = plan(store, profile="latency", parallel={"tensor": 2, "expert": True}, engine_settings={"first_s": 1})
+    settings = settings_of(made, {})
+    assert (settings.profile, settings.tensor, settings.pipeline, settings.expert) == ("latency", 2, 1, True)
+    assert settings.more == {"first_s": 1}
+    assert settings.max_concurrency == made.spec.max_concurrency
 
-    async def write() -> None:
-        writing = asyncio.create_task(meter.write_forever())
-        while not ledger.rows():
-            assert not writing.done()
-            await asyncio.sleep(0.001)
-        writing.cancel()
 
-    asyncio.run(asyncio.wait_for(write(), timeout=10))
-    assert [row.tokens_in for row in ledger.rows()] == [3]
+def test_capacity_is_what_the_spec_says_or_full_slots_of_its_traffic(store: Store) -> None:
+    assert capacity_of(plan(store, scaling={"target_tokens": 900}).spec) == 900
+    traffic = {"tokens_in": 100, "tokens_out": 50}
+    assert capacity_of(plan(store, max_concurrency=4, traffic=traffic).spec) == 600

@@ -13,6 +13,7 @@ import typer
 
 import tradewind
 from tradewind.cli import (
+    autoscale,
     budgets,
     catalog,
     chaos,
@@ -28,6 +29,7 @@ from tradewind.cli import (
     plan,
     runs,
     tco,
+    tune,
 )
 from tradewind.cli.output import Where
 from tradewind.errors import StorageError, TradewindError
@@ -77,6 +79,8 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.add_typer(endpoints.app, name="endpoints")
+app.add_typer(autoscale.app, name="autoscale")
+app.add_typer(tune.app, name="tune")
 app.add_typer(tco.app, name="tco")
 app.add_typer(migrate.app, name="migrate")
 

@@ -215,7 +215,7 @@ def tell_endpoint(console: Console, place: Workspace, endpoint: Endpoint, *, kee
 
 def command(place: Workspace, arguments: str) -> str:
     """A command line for this installation and this workspace, as it can be typed in this folder."""
-    from tradewind.workspace import default_url
+    from tradewind.storage.home import default_url
 
     program = Path(sys.executable).with_name("tw")
     if shutil.which("tw") == str(program):

@@ -1,9 +1,16 @@
 """Model engines: one file and one line of this table each."""
 
-from tradewind.engines.engine import Engine, EngineStats, Piece, Sampling
+from tradewind.engines.engine import Engine, EngineLoad, EngineSettings, Piece, Prompt, Sampling, TextEngine
 from tradewind.plugins import Table
 
-ENGINES = Table("engine", {"transformers": "tradewind.engines.transformers:TransformersEngine"})
+ENGINES = Table(
+    "engine",
+    {
+        "echo": "tradewind.engines.echo:EchoEngine",
+        "transformers": "tradewind.engines.transformers:TransformersEngine",
+        "vllm": "tradewind.engines.vllm:VllmEngine",
+    },
+)
 
 
 def engine(name: str) -> Engine:
@@ -12,4 +19,4 @@ def engine(name: str) -> Engine:
     return made
 
 
-__all__ = ["ENGINES", "Engine", "EngineStats", "Piece", "Sampling", "engine"]
+__all__ = ["ENGINES", "Engine", "EngineLoad", "EngineSettings", "Piece", "Prompt", "Sampling", "TextEngine", "engine"]

@@ -1,173 +1,208 @@
-"""The `transformers` engine: any causal language model that the library knows, on the processor, one answer at a time.
+"""The `transformers` engine: any causal language model that the library knows, many answers at once.
 
-Answers are made in one thread, in the order in which they were asked for; what waits is counted in `stats`.
+On a GPU where there is one, else on the processor. It splits no model over chips; `vllm` does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tradewind.engines.engine import EngineStats, FinishReason, Piece, Sampling
+from tradewind.engines.batching import Batcher, Limits, Request
+from tradewind.engines.engine import PLAIN, EngineLoad, EngineSettings, Piece, Profile, Prompt, Sampling
+from tradewind.engines.knobs import read_knobs
+from tradewind.engines.tally import Tally
 from tradewind.engines.text import TextStream
-from tradewind.errors import CapacityError, IntegrityError
+from tradewind.errors import CapacityError, SpecError
 
 if TYPE_CHECKING:
-    import torch
+    from fastapi import FastAPI
 
-Emit = Callable[[Piece | BaseException | None], None]
+    from tradewind.engines.decoder import Decoder
+
+PROMPT_TOKENS: dict[Profile, int] = {"latency": 256, "balanced": 1024, "throughput": 4096}
+"""Tokens of prompts that a step reads: few keep running answers even, many keep the chip busy."""
+CACHE_SHARE = 0.25
+"""Of the free memory, for keys and values; their growth by doubling may take twice that for a moment."""
+
+
+@dataclass(frozen=True)
+class TransformersKnobs:
+    cache_tokens: int | None = None
+    """Room for keys and values, in tokens; None is what a quarter of the free memory holds."""
+    prompt_tokens: int | None = None
+    """Tokens of prompts that a step reads; None is the profile's."""
 
 
 class TransformersEngine:
+    can_sleep = False
+    loop = None
+
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generate")
-        self._model: Any = None
+        self.settings = EngineSettings()
+        self.tally = Tally()
+        self._phases: dict[str, float] = {}
+        self._decoder: Decoder | None = None
+        self._batcher: Batcher | None = None
         self._tokenizer: Any = None
-        self._open: set[threading.Event] = set()
-        self._running = 0
-        self._tokens_in = 0
-        self._tokens_out = 0
+        self._context = 0
+        self._room = 0
 
-    def start(self, folder: Path) -> None:
-        import torch
-        from safetensors import SafetensorError
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
+    def start(self, files: Path, settings: EngineSettings = PLAIN) -> None:
+        knobs = read_knobs(TransformersKnobs, settings.more, engine="transformers")
+        _check(settings)
+        self.settings = settings
+        self._phases = {}
+        decoder = self._load(files)
+        with self._phase("first_token"):
+            decoder.forward(0, [0], [self._ids("a")], [None]).argmax(dim=-1).item()
+        self._room = knobs.cache_tokens or self._affordable(decoder)
+        limits = Limits(
+            rows=settings.max_concurrency,
+            room_tokens=self._room,
+            prompt_tokens=knobs.prompt_tokens or PROMPT_TOKENS[settings.profile],
+        )
+        self._batcher = Batcher(decoder, self.tally, limits, _ends(decoder.model, self._tokenizer))
+        self._batcher.start()
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-            )
-            self._model, loading = loaded
-        except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
-            raise _damaged(str(exc)) from exc
-        if loading["missing_keys"]:  # transformers makes them up, and only warns
-            raise _damaged(f"its weights lack {', '.join(sorted(loading['missing_keys'])[:3])}")
-        self._model.eval()
-        for _ in self._tokens("a", Sampling(max_tokens=1, temperature=0), threading.Event()):
-            break
+    @property
+    def phases(self) -> Mapping[str, float]:
+        return self._phases
 
     @property
     def context(self) -> int:
-        return int(self._model.config.max_position_embeddings)
+        return self._context
 
-    def count(self, prompt: str) -> int:
-        return len(self._tokenizer(prompt)["input_ids"])
+    def app(self) -> FastAPI:
+        from tradewind.engines.openai_api import app_of
 
-    async def generate(self, prompt: str, sampling: Sampling) -> AsyncIterator[Piece]:
-        loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue()
-        cancelled = threading.Event()
-        self._open.add(cancelled)
+        return app_of(self, self.tally.first_tokens)
 
-        def emit(item: Piece | BaseException | None) -> None:
-            loop.call_soon_threadsafe(queue.put_nowait, item)
+    def load(self) -> EngineLoad:
+        return self.tally.load(room=self._room)
 
-        self._tokens_in += self.count(prompt)
-        work = self._thread.submit(self._answer, prompt, sampling, cancelled, emit)
-        work.add_done_callback(lambda done: emit(None) if done.cancelled() else None)  # by `stop`, before its turn
-        finished = False
-        try:
-            while (item := await queue.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                self._tokens_out += item.tokens
-                finished = item.finish_reason is not None
-                yield item
-            if not finished:
-                raise CapacityError("the engine is stopping", hint="ask again; another replica will answer")
-        finally:
-            cancelled.set()
-            work.cancel()
-            self._open.discard(cancelled)
+    def sleep(self) -> None:
+        raise SpecError("the transformers engine cannot sleep", hint="stop it, or serve with vllm, which can")
 
-    def stats(self) -> EngineStats:
-        waiting = max(0, len(self._open) - self._running)
-        return EngineStats(self._running, waiting, self._tokens_in, self._tokens_out)
+    def wake(self) -> None:
+        """It never sleeps."""
 
     def stop(self) -> None:
-        for cancelled in list(self._open):
-            cancelled.set()
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        if self._batcher:
+            self._batcher.stop()
 
-    def _answer(self, prompt: str, sampling: Sampling, cancelled: threading.Event, emit: Emit) -> None:
-        """One whole answer, in the engine's thread."""
-        self._running += 1
+    def read(self, text: str) -> Prompt:
+        return _prompt(self._tokenizer(text)["input_ids"])
+
+    def read_chat(self, messages: Sequence[Mapping[str, Any]]) -> Prompt:
+        """Special tokens in the words of a message stay words, so that no message can end its turn."""
+        from jinja2 import TemplateError
+
+        if not self._tokenizer.chat_template:
+            raise SpecError("the model has no chat template", hint="ask at /v1/completions, or export it with one")
         try:
-            for piece in self._pieces(prompt, sampling, cancelled):
-                emit(piece)
-            emit(None)
-        except Exception as exc:  # noqa: BLE001 - handed to the request, which raises it
-            emit(exc)
-        finally:
-            self._running -= 1
+            ids = self._tokenizer.apply_chat_template(
+                [dict(message) for message in messages],
+                add_generation_prompt=True,
+                return_dict=False,
+                sanitize_control_tokens=True,
+            )
+        except (TemplateError, ValueError, TypeError) as exc:
+            raise SpecError(f"the model's chat template refuses the messages: {exc}", hint="change them") from exc
+        return _prompt(ids)
 
-    def _pieces(self, prompt: str, sampling: Sampling, cancelled: threading.Event) -> Iterator[Piece]:
-        stream = TextStream(lambda ids: str(self._tokenizer.decode(ids, skip_special_tokens=True)), sampling.stop)
-        reason: FinishReason = "length"
-        unsaid = 0
-        for token in self._tokens(prompt, sampling, cancelled):
-            if token == self._tokenizer.eos_token_id:
-                reason = "stop"
-                unsaid += 1
-                break
-            text = stream.push(token)
-            unsaid += 1
-            if text:
-                yield Piece(text, unsaid)
-                unsaid = 0
-            if stream.stopped:
-                break
-        if cancelled.is_set():
-            return
-        rest = stream.finish()
-        yield Piece(rest, unsaid, "stop" if stream.stopped else reason)
+    async def generate(self, prompt: Prompt, sampling: Sampling, *, adapter: str | None = None) -> AsyncIterator[Piece]:
+        batcher = self._started()
+        most = min(sampling.max_tokens, self._context - prompt.tokens)
+        with self.tally.request(prompt.tokens) as counted:
+            stream = TextStream(self._decode, sampling.stop)
+            loop = asyncio.get_running_loop()
+            ids = prompt.content or self._ids("")
+            request = Request(ids, replace(sampling, max_tokens=most), counted, stream, loop, adapter=adapter)
+            batcher.submit(request)
+            try:
+                while True:
+                    item = await request.queue.get()
+                    if isinstance(item, BaseException):
+                        raise item
+                    yield item
+                    if item.finish_reason is not None:
+                        return
+            finally:
+                request.is_closed = True
 
-    def _tokens(self, prompt: str, sampling: Sampling, cancelled: threading.Event) -> Iterator[int]:
-        """New token ids one by one, each step using the keys and values of the steps before."""
-        import torch
+    async def embed(self, prompts: Sequence[Prompt]) -> list[list[float]]:
+        """Means of the last hidden states, made between two steps of the batch."""
+        batcher, decoder = self._started(), self._decoder
+        assert decoder is not None
+        made = [batcher.do(partial(decoder.embed, prompt.content or self._ids(""))) for prompt in prompts]
+        return list(await asyncio.gather(*map(asyncio.wrap_future, made)))
 
-        generator = torch.Generator()
-        if sampling.seed is not None:
-            generator.manual_seed(sampling.seed)
-        else:
-            generator.seed()
-        ids = self._tokenizer(prompt, return_tensors="pt")["input_ids"]
-        if ids.shape[1] == 0:
-            ids = torch.tensor([[self._tokenizer.bos_token_id]])
-        past = None
-        for _ in range(sampling.max_tokens):
-            if cancelled.is_set():
-                return
-            with torch.inference_mode():
-                output = self._model(input_ids=ids, past_key_values=past, use_cache=True)
-                token = choose(output.logits[0, -1], sampling, generator)
-            past = output.past_key_values
-            ids = torch.tensor([[token]])
-            yield token
+    def _load(self, files: Path) -> Decoder:
+        with self._phase("import"):
+            from tradewind.engines import loading
+            from tradewind.engines.decoder import Decoder
+        with self._phase("deserialise"):
+            self._tokenizer = loading.load_tokenizer(files)
+            model = loading.load_model(files, loading.dtype_of(self.settings.precision))
+        with self._phase("to_device"):
+            model = loading.to_device(model)
+        self._context = int(model.config.max_position_embeddings)
+        self._decoder = Decoder(model)
+        for name, folder in self.settings.adapters.items():
+            self._decoder.adapters.add(name, folder)
+        return self._decoder
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._phases[name] = round(time.monotonic() - began, 4)
+
+    def _affordable(self, decoder: Decoder) -> int:
+        from tradewind.engines.loading import free_bytes
+
+        rows = self.settings.max_concurrency * self._context
+        return max(1, min(rows, int(CACHE_SHARE * free_bytes()) // decoder.bytes_per_token))
+
+    def _started(self) -> Batcher:
+        if self._batcher is None:
+            raise CapacityError("the engine has not started", hint="start it first")
+        return self._batcher
+
+    def _ids(self, text: str) -> Sequence[int]:
+        """Never empty: a prompt without tokens begins with the model's own first one."""
+        ids: list[int] = self._tokenizer(text)["input_ids"]
+        first = self._tokenizer.bos_token_id
+        return ids or [self._tokenizer.eos_token_id if first is None else first]
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
 
-def choose(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """The next token: the likeliest at temperature 0, else a draw from the smallest set with `top_p` of the weight.
-
-    Nucleus sampling after Holtzman et al. 2020, section 3.1.
-    """
-    import torch
-
-    if sampling.temperature == 0:
-        return int(logits.argmax())
-    scaled = (logits - logits.max()).double() / sampling.temperature  # no temperature is too small for that
-    weights, tokens = torch.sort(torch.softmax(scaled, dim=-1), descending=True)
-    before = weights.cumsum(dim=-1) - weights
-    weights[before >= sampling.top_p] = 0.0
-    return int(tokens[torch.multinomial(weights, 1, generator=generator)])
+def _check(settings: EngineSettings) -> None:
+    """Raises SpecError for what this engine does not do."""
+    if settings.tensor * settings.pipeline > 1 or settings.expert:
+        raise SpecError("the transformers engine splits no model over chips", hint="serve it with the vllm engine")
+    if settings.precision not in ("auto", "float32", "bfloat16"):
+        raise SpecError(
+            f"the transformers engine does not serve {settings.precision}",
+            hint="give float32 or bfloat16, or serve it with the vllm engine",
+        )
 
 
-def _damaged(text: str) -> IntegrityError:
-    return IntegrityError(f"transformers cannot load the model: {text}", hint="export and check its files")
+def _prompt(ids: Sequence[int]) -> Prompt:
+    return Prompt(len(ids), ids)
+
+
+def _ends(model: Any, tokenizer: Any) -> set[int]:
+    """The tokens that end an answer: the tokenizer's, and those that the model's own settings for generation name."""
+    named = model.generation_config.eos_token_id if model.generation_config else None
+    several = named if isinstance(named, list) else [named]
+    return {token for token in (*several, tokenizer.eos_token_id) if token is not None}

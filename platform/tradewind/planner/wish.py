@@ -12,7 +12,8 @@ from tradewind.records import Place
 from tradewind.registry import Models
 from tradewind.specs import ServeSpec, TrainSpec
 from tradewind.specs.reference import Reference
-from tradewind.storage import Store
+from tradewind.specs.serve import is_place
+from tradewind.storage import Store, open_store
 from tradewind.storage.transfer.place import place_of
 
 SMALL_VOCABULARY = 2**16
@@ -41,7 +42,7 @@ def training_work(store: Store, spec: TrainSpec, *, data_at: Place | None = None
 
 
 def serving_work(store: Store, spec: ServeSpec) -> ServingWork:
-    """What a spec asks to be served: a registered model, or a public one by its name. Raises NotFoundError."""
+    """What a spec asks to be served: a registered model, a folder, or a public one by name. Raises NotFoundError."""
     traffic = spec.traffic
     return ServingWork(
         shape=_served_shape(store, spec.model),
@@ -58,6 +59,8 @@ def serving_work(store: Store, spec: ServeSpec) -> ServingWork:
 
 
 def _served_shape(store: Store, reference: str) -> ModelShape:
+    if is_place(reference):
+        return from_hugging_face(json.loads(open_store(reference).get("config.json")))
     try:
         record = Models(store).get(reference).record
     except NotFoundError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from tradewind.records.base import Record
 from tradewind.records.machine import ProcessName
 
@@ -24,6 +26,8 @@ class EndpointState(Record):
     cluster: str | None = None
     """RAY_ADDRESS of the cluster that holds it."""
     spec: dict[str, Any]
+    phases: dict[str, float] = Field(default_factory=dict)
+    """Seconds of the start: of the whole, and of the first replica by phase."""
 
     @property
     def id(self) -> str:

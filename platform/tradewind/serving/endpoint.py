@@ -8,25 +8,31 @@ import logging
 import os
 import shlex
 import socket
+import time
 import urllib.request
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tradewind import progress
 from tradewind.clusters import RaySession, connect, is_gone, is_here, is_local, stop, this_process
 from tradewind.engines import ENGINES
-from tradewind.errors import CapacityError, NotFoundError, RunError, SpecError, did_you_mean
-from tradewind.ledger import this_team
+from tradewind.errors import CapacityError, NotFoundError, RunError, SpecError, TradewindError, did_you_mean
 from tradewind.records import EndpointState
 from tradewind.registry import Models
-from tradewind.serving.replica import Replica
+from tradewind.serving.application import application
+from tradewind.serving.autoscaling.limits import Limits
+from tradewind.serving.autoscaling.policies import policy
+from tradewind.serving.model_files import ModelFiles
+from tradewind.serving.room import check_room
 from tradewind.specs import ServeSpec
 from tradewind.storage import RecordLog, Store
 
 if TYPE_CHECKING:
     import openai
+    from ray.serve import Application
 
 FOLDER = "endpoints"
 STOP_TIMEOUT_S = 30.0
@@ -64,6 +70,16 @@ class Endpoint:
         """A command line that asks for a completion."""
         body = json.dumps({"model": self.record.model, "prompt": prompt, "max_tokens": 48})
         return f"curl {self.url}/v1/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+
+    def replicas(self) -> list[dict[str, Any]]:
+        """Its replicas as the front knows them now. Raises RunError when the front does not answer."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/replicas", timeout=5) as answer:  # noqa: S310 - our own http URL
+                found: list[dict[str, Any]] = json.load(answer)
+        except OSError as exc:
+            hint = "it may listen for its own machine alone"
+            raise RunError(f"nothing answers at {self.url}: {exc}", hint=hint) from exc
+        return found
 
     def stop(self) -> None:
         """Take the endpoint down. Raises NotFoundError when it is not up, SpecError when another machine holds it."""
@@ -104,60 +120,83 @@ class Endpoint:
 
 def deploy(store: Store, spec: ServeSpec, session: RaySession) -> Endpoint:
     """Bring an endpoint up and return once it answers. Raises NotFoundError, IntegrityError, SpecError or RunError."""
-    from ray import serve
-    from ray.exceptions import RayError
-
-    model = check(store, spec)
-    _check_free()
-    url = f"http://{'127.0.0.1' if spec.host in EVERY_ADDRESS else spec.host}:{spec.port}"
-    with progress.track("deploy endpoint"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        serve.start(
-            http_options={"host": spec.host, "port": spec.port, "request_timeout_s": spec.request_timeout_s},
-            proxy_location="HeadOnly",
-        )
+    files = check(store, spec)
+    check_room(spec)
+    began = time.monotonic()
+    record = _up(spec, files, session)
+    with progress.track("deploy endpoint"), quiet():
         try:
-            replica = Replica(spec=spec, store=store, model=model, subject=f"endpoint:{spec.name}", team=this_team())
-            num_cpus = 0 if session.is_own else 1
-            serve.run(_application(replica, num_cpus=num_cpus), name=spec.name, route_prefix="/")
+            run(application(spec, store, files, is_own=session.is_own), spec.name)
             if session.is_own:
-                _check_answers(url)
-        except (RuntimeError, RayError, RunError) as exc:
+                _check_answers(record.url)
+        except BaseException as exc:
             why = _why(spec.name) or str(exc)
             _take_down(spec.name, alone=session.is_own)
+            if isinstance(exc, TradewindError) or not isinstance(exc, Exception):
+                raise
             raise RunError(f"endpoint {spec.name!r} did not start: {why}") from exc
-    record = _log(store, spec.name).append(
-        lambda change, writer: EndpointState(
-            name=spec.name,
-            change=change,
-            writer=writer,
-            status="up",
-            url=url,
-            model=model,
-            engine=spec.engine,
-            process=this_process() if session.is_own else None,
-            cluster=None if session.is_own else os.environ.get("RAY_ADDRESS"),
-            spec=spec.model_dump(mode="json"),
-            parents=(f"model:{model}",),
-        )
+    phases = {"up": time.monotonic() - began, **_phases(Endpoint(store, record))}
+    written = _log(store, spec.name).append(
+        lambda change, writer: record.model_copy(update={"change": change, "writer": writer, "phases": phases})
     )
-    return Endpoint(store, record)
+    return Endpoint(store, written)
 
 
-def check(store: Store, spec: ServeSpec) -> str:
-    """The model version that a spec means, once engine, model files, name and port are found to be right."""
+def _up(spec: ServeSpec, files: ModelFiles, session: RaySession) -> EndpointState:
+    """What is written down once the endpoint is up, but for what is not known before."""
+    host = "127.0.0.1" if spec.host in EVERY_ADDRESS else spec.host
+    return EndpointState(
+        name=spec.name,
+        change=0,
+        writer="",
+        status="up",
+        url=f"http://{host}:{spec.port}",
+        model=files.reference,
+        engine=spec.engine,
+        process=this_process() if session.is_own else None,
+        cluster=None if session.is_own else os.environ.get("RAY_ADDRESS"),
+        spec=spec.model_dump(mode="json"),
+        parents=(f"model:{files.reference}",),
+    )
+
+
+def run(app: Application, name: str) -> None:
+    """Run an application beside others, without an HTTP proxy of Serve's: each front has its own port."""
+    from ray import serve
+
+    serve.start(proxy_location="Disabled")
+    serve.run(app, name=name, route_prefix=f"/{name}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Serve's own lines and warnings are for its log."""
+    import ray.serve  # sets up its logger
+
+    logging.getLogger(ray.serve.__name__).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def check(store: Store, spec: ServeSpec) -> ModelFiles:
+    """The files that a spec means, once engine, model files, name and port are found to be right."""
     ENGINES[spec.engine]
-    model = Models(store).get(spec.model)
-    with model.linked():  # every file verified, and in the cache of this machine
-        pass
+    files = ModelFiles.of(store, spec.model)
+    if is_local():
+        with files.here():  # every file verified, and in the cache of this machine
+            pass
+    for reference in spec.adapters.values():
+        Models(store).get(reference)
+    if spec.scaling:
+        policy(spec.scaling.policy, Limits.of(spec.scaling))
     if spec.name in names(store) and (other := find(store, spec.name)).is_up:
         raise SpecError(
             f"endpoint {spec.name!r} is up already, at {other.url}", hint=f"stop it: tw endpoints stop {spec.name}"
         )
     if is_local():
         check_port(spec.host, spec.port)
-    return model.reference
+    return files
 
 
 def check_port(host: str, port: int) -> None:
@@ -209,24 +248,24 @@ def names(store: Store) -> list[str]:
 
 
 def _take_down(name: str, *, alone: bool) -> None:
-    """Remove an application; where nobody else can have one, all of Serve with it, which frees the port."""
+    """Remove an application, and where nobody else can have one, Serve itself with the last."""
     from ray import serve
 
-    if alone:
-        serve.shutdown()  # type: ignore[no-untyped-call]
-    else:
+    if name in serve.status().applications:
         serve.delete(name)
+    if alone and not serve.status().applications:
+        serve.shutdown()  # type: ignore[no-untyped-call]
 
 
-def _check_free() -> None:
-    """Raises SpecError when this Ray serves something already: its HTTP proxy has one port and one root."""
-    from ray import serve
-
-    if others := sorted(serve.status().applications):
-        raise SpecError(
-            f"this Ray serves {', '.join(others)} already, and a Ray has room for one endpoint",
-            hint="stop that one, or serve from another program: tw serve",
-        )
+def _phases(endpoint: Endpoint) -> dict[str, float]:
+    """How the first replica came up; nothing where none is up yet, or where its node is not reached from here."""
+    try:
+        for one in endpoint.replicas():
+            with urllib.request.urlopen(f"{one['url']}/replica", timeout=2) as answer:  # noqa: S310 - our own http URL
+                return dict(json.load(answer)["phases"])
+    except (OSError, RunError):
+        return {}  # told for people alone; a cluster's nodes may well be hidden behind its head
+    return {}
 
 
 def _check_answers(url: str) -> None:
@@ -236,26 +275,6 @@ def _check_answers(url: str) -> None:
             answer.read()
     except OSError as exc:
         raise RunError(f"nothing answers at {url}: {exc}", hint="was Serve started before, on another port?") from exc
-
-
-def _application(replica: Replica, *, num_cpus: int) -> Any:
-    """On a Ray of our own a replica reserves no processor: training there would wait for it without end."""
-    from ray import serve
-
-    @serve.deployment(
-        name="Replica",
-        num_replicas=replica.spec.replicas,
-        max_ongoing_requests=replica.spec.max_concurrency,
-        ray_actor_options={"num_cpus": num_cpus},
-        graceful_shutdown_wait_loop_s=0.2,
-        graceful_shutdown_timeout_s=20,  # answers that have begun may end, and their usage is written
-        health_check_period_s=5,
-    )
-    @serve.ingress(lambda: replica.app())  # Serve takes a function for a maker of apps, and a method for an app
-    class Served:
-        """Everything is in the ASGI app."""
-
-    return Served.bind()  # type: ignore[attr-defined]
 
 
 def _why(application: str) -> str:

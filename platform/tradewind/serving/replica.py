@@ -1,148 +1,320 @@
-"""One replica of an endpoint: an ASGI app that loads its engine when it starts and tells the ledger what it served.
+"""One replica of an endpoint: an engine behind a port of its own, which tells the front how it is.
 
-The app runs under Ray Serve and under any other ASGI server alike.
+Ray Serve starts it, watches it and ends it; requests come to its own port, so that no token passes through Ray.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-
-from fastapi import FastAPI
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tradewind import progress
-from tradewind.clusters import this_machine
-from tradewind.engines import Engine, engine
-from tradewind.ledger import Ledger, effort, usage
-from tradewind.records import Usage
+from tradewind.clusters import notices
+from tradewind.engines import Engine, EngineSettings, engine
+from tradewind.errors import RunError, TradewindError
+from tradewind.ledger import Ledger
 from tradewind.registry import Models
-from tradewind.serving.openai_api import Served, add_routes
+from tradewind.serving.gate import Gate
+from tradewind.serving.metering import UsageMeter
+from tradewind.serving.model_files import ModelFiles
+from tradewind.serving.report import ReplicaReport
+from tradewind.serving.server import Server, bind, url_of
 from tradewind.specs import ServeSpec
+from tradewind.specs.serve import is_place
 from tradewind.storage import Store
 
-WRITE_EVERY_S = 2.0
-HELD_EVERY_S = 600.0
-"""So often is written down that a machine was held, also when it has answered nothing."""
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+REPORT_EVERY_S = 0.5
+TOLD_WITHIN_S = 2.0
+POLL_S = 0.02
+HEALTH_TIMEOUT_S = 10.0
+NOTICE_MARGIN_S = 3.0
+"""Of the time that a notice leaves, so much is kept for the last rows of the ledger."""
+
+
+class FrontLine(Protocol):
+    """How a replica reaches its front. Both may raise anything: a replica goes on answering without a front."""
+
+    def report(self, report: ReplicaReport) -> None: ...
+
+    def leave(self, replica: str) -> None: ...
 
 
 @dataclass(frozen=True)
-class Replica:
-    """What a replica is given. `model` names one version: an alias that moves does not move a running replica."""
+class ReplicaPlan:
+    """What a replica is given. `files` name one version: an alias that moves does not move a running replica."""
 
     spec: ServeSpec
     store: Store
-    model: str
-    subject: str
+    files: ModelFiles
     team: str = ""
+    host: str = "127.0.0.1"
+    """Address to listen on; empty for that of the node."""
 
-    def app(self) -> FastAPI:
-        """The ASGI app. Its start-up raises IntegrityError when the model's files are damaged."""
-        backend = engine(self.spec.engine)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What requests may call the model: its version first, then what the spec calls it, then its bare name.
 
-        @contextlib.asynccontextmanager
-        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-            began = time.monotonic()
-            await asyncio.to_thread(self._start, backend)
-            meter = app.state.meter = UsageMeter(
-                Ledger(self.store), self.subject, model=self.model, team=self.team, began=began
-            )
-            writing = asyncio.create_task(meter.write_forever())
-            yield
-            writing.cancel()
-            await asyncio.to_thread(backend.stop)
-            meter.close_row(is_last=True)
-            meter.write()
-
-        app = FastAPI(title=f"tradewind: {self.spec.name}", lifespan=lifespan)
-        names = tuple(dict.fromkeys((self.model, self.spec.model, self.spec.model.partition("@")[0])))
-        add_routes(app, backend, names=names, report=lambda served: app.state.meter.add(served))
-        return app
-
-    def _start(self, backend: Engine) -> None:
-        with Models(self.store).get(self.model).linked() as folder:
-            backend.start(folder)
+        One that is only a folder somewhere is called by the endpoint's name.
+        """
+        asked = self.spec.model
+        if is_place(asked):
+            return (self.spec.name, asked)
+        return tuple(dict.fromkeys((self.files.reference, asked, asked.partition("@")[0])))
 
 
-class UsageMeter:
-    """Adds up what requests took, and writes it to the ledger every few seconds and at the end.
+class Running:
+    """A replica that answers at `url` from its construction on. It knows nothing of Ray.
 
-    The machine is held from `began`, a moment of `time.monotonic`, until the last row, whether or not it answers.
+    Raises IntegrityError for damaged files, SpecError, CapacityError.
     """
 
-    def __init__(self, ledger: Ledger, subject: str, *, model: str, team: str = "", began: float | None = None) -> None:
-        self._ledger = ledger
-        self._subject = subject
-        self._model = model
-        self._team = team
-        self._machine = this_machine()
-        self._cpu = time.process_time()
-        self._held_since = time.monotonic() if began is None else began
-        self._busy, self._productive = Busy(self._held_since), Busy(self._held_since)
-        self._served: list[Served] = []
-        self._unwritten: list[Usage] = []
-        self._writing = threading.Lock()
+    def __init__(self, plan: ReplicaPlan, *, name: str, front: FrontLine) -> None:
+        self._plan = plan
+        self._began = time.monotonic()
+        self._held = contextlib.ExitStack()
+        self._ending = threading.Lock()
+        self._has_ended = False
+        self.phases: dict[str, float] = {}
+        self.engine: Engine = engine(plan.spec.engine)
+        listener = self._held.enter_context(bind(plan.host or _node_address(), plan.spec.replica_ports))
+        models = (*plan.names, *plan.spec.adapters)
+        self._report = ReplicaReport(name, url_of(listener), "starting", capacity_of(plan.spec), models=models)
+        self._reporter = Reporter(self._now, front)
+        try:
+            self._load()
+            self.meter = self._metered()
+            self.gate = self._gate()
+            self._server = Server(self.gate, listener, loop=self.engine.loop)
+            self._server.start()
+            self.meter.start()
+            self._report = replace(self._report, status="ready")
+            self._reporter.tell_now()
+        except BaseException:
+            self._reporter.stop()
+            self._held.close()
+            raise
 
-    def add(self, served: Served) -> None:
-        """Count one request that has ended."""
-        self._served.append(served)
+    @property
+    def url(self) -> str:
+        return self._report.url
 
-    def close_row(self, *, is_last: bool = False) -> None:
-        """Make a row of the time since the last one, when requests have ended in it, or it is long, or the last."""
-        if self._served or is_last or time.monotonic() - self._held_since >= HELD_EVERY_S:
-            served, self._served = self._served, []
-            self._unwritten.append(self._row(served))
+    @property
+    def status(self) -> str:
+        return self._report.status
 
-    def write(self) -> None:
-        """Write the rows that are not in the ledger yet. Raises StorageError, and then keeps them."""
-        with self._writing:  # the last write, when the replica ends, may meet one that still runs in its thread
-            while self._unwritten:
-                row = self._unwritten[0]
-                self._ledger.record([row], name=row.usage_id)
-                self._unwritten.pop(0)
+    def check(self) -> None:
+        """Raises RunError when it does not answer, or was drained and must be replaced."""
+        if self._has_ended:
+            raise RunError(f"replica {self._report.replica} was drained")
+        if not self._server.is_alive:
+            raise RunError(f"the HTTP server of replica {self._report.replica} has ended")
+        try:
+            urllib.request.urlopen(f"{self.url}/health", timeout=HEALTH_TIMEOUT_S).close()  # noqa: S310 - our own URL
+        except OSError as exc:
+            raise RunError(f"replica {self._report.replica} does not answer at {self.url}: {exc}") from exc
 
-    async def write_forever(self) -> None:
-        while True:
-            await asyncio.sleep(WRITE_EVERY_S)
-            self.close_row()
-            try:
-                await asyncio.to_thread(self.write)
-            except Exception as exc:  # noqa: BLE001 - a ledger that cannot be written must not end the serving
-                progress.print_line(f"the ledger is not written, trying again: {exc}")
+    def drain(self, within_s: float) -> bool:
+        """Take no new work, let what has begun go on so long, and stop. Returns whether all of it came to its end."""
+        with self._ending:
+            if self._has_ended:
+                return True
+            self._report = replace(self._report, status="draining")
+            self._reporter.tell_now()  # the front first, so that nothing new is sent to a closed gate
+            self.gate.is_closed = True
+            is_whole = self._wait_for_the_open(within_s)
+            self._stop()
+            return is_whole
 
-    def _row(self, served: list[Served]) -> Usage:
-        cpu, self._cpu = time.process_time() - self._cpu, time.process_time()
-        held_since, self._held_since = self._held_since, time.monotonic()
-        devices = self._machine.devices
-        return usage(
-            "serving",
-            self._subject,
-            self._machine,
-            effort(self._machine, seconds=self._held_since - held_since, cpu_seconds=cpu),
-            requests=len(served),
-            tokens_in=sum(one.tokens_in for one in served),
-            tokens_out=sum(one.tokens_out for one in served),
-            parents=(f"model:{self._model}",),
-            team=self._team,
-            used_s=self._busy.seconds(served) * devices,
-            productive_s=self._productive.seconds([one for one in served if one.answered]) * devices,
+    def noticed(self, notice: notices.Notice) -> None:
+        """Drain for a machine that is taken away; Serve finds the replica unhealthy and starts another elsewhere."""
+        remaining_s = notice.remaining_s()
+        if remaining_s is not None:
+            progress.print_line(f"{notice.reason}: replica {self._report.replica} drains")
+            self.drain(max(0.0, min(self._plan.spec.drain_s, remaining_s - NOTICE_MARGIN_S)))
+
+    def _load(self) -> None:
+        began = time.monotonic()
+        folder = self._held.enter_context(self._plan.files.here())
+        adapters = {name: self._adapter(reference) for name, reference in self._plan.spec.adapters.items()}
+        fetched = time.monotonic()
+        self.engine.start(folder, settings_of(self._plan, adapters))
+        self.phases = {"fetch": fetched - began, **self.engine.phases, "engine": time.monotonic() - fetched}
+
+    def _adapter(self, reference: str) -> Path:
+        return self._held.enter_context(Models(self._plan.store).get(reference).linked())
+
+    def _metered(self) -> UsageMeter:
+        return UsageMeter(
+            Ledger(self._plan.store),
+            f"endpoint:{self._plan.spec.name}",
+            model=self._plan.files.reference,
+            tokens=self._tokens,
+            team=self._plan.team,
+            began=self._began,
         )
 
+    def _gate(self) -> Gate:
+        spec = self._plan.spec
+        app = self.engine.app()
+        self._add_route(app)
+        limit = spec.max_concurrency + spec.queue
+        return Gate(app, limit=limit, timeout_s=spec.request_timeout_s, report=self.meter.add)
 
-class Busy:
-    """Seconds in which at least one of some requests was open; each second counts once."""
+    def _add_route(self, app: FastAPI) -> None:
+        @app.get("/replica")
+        async def replica() -> dict[str, Any]:
+            return {**vars(self._now()), "phases": self.phases, "context": self.engine.context, "open": self.gate.open}
 
-    def __init__(self, began: float) -> None:
-        self._counted_until = began
+    def _tokens(self) -> tuple[int, int]:
+        load = self.engine.load()
+        return load.tokens_in, load.tokens_out
 
-    def seconds(self, served: list[Served]) -> float:
-        """Those of requests that have ended since the last call, without what was counted then."""
-        busy = 0.0
-        for one in sorted(served, key=lambda one: one.began):
-            end = one.began + one.seconds
-            busy += max(0.0, end - max(one.began, self._counted_until))
-            self._counted_until = max(self._counted_until, end)
-        return busy
+    def _now(self) -> ReplicaReport:
+        if self._report.status == "starting":
+            return self._report
+        load = self.engine.load()
+        return replace(
+            self._report,
+            running=load.running,
+            waiting=load.waiting,
+            tokens_in_flight=load.tokens_in_flight,
+            kv_use=load.kv_use,
+            ttft_p95_s=load.ttft_p95_s,
+            tokens_in=load.tokens_in,
+            tokens_out=load.tokens_out,
+        )
+
+    def _wait_for_the_open(self, within_s: float) -> bool:
+        end = time.monotonic() + within_s
+        while self.gate.open and time.monotonic() < end:
+            time.sleep(POLL_S)
+        return not self.gate.open
+
+    def _stop(self) -> None:
+        self._has_ended = True
+        self.engine.stop()
+        self._server.stop()
+        try:
+            self.meter.stop()
+        finally:
+            self._reporter.stop()
+            self._held.close()
+
+
+class Reporter:
+    """Tells the front of a replica twice a second, in a thread of its own, until it is stopped."""
+
+    def __init__(self, now: Callable[[], ReplicaReport], front: FrontLine) -> None:
+        self._now = now
+        self._front = front
+        self._is_over = threading.Event()
+        self._is_lost = False
+        self._thread = threading.Thread(target=self._run, name="tradewind-report", daemon=True)
+        self._thread.start()
+
+    def tell_now(self) -> None:
+        """Return once the front knows, or could not be told."""
+        self._say(lambda: self._front.report(self._now()))
+
+    def stop(self) -> None:
+        """Take leave of the front."""
+        self._is_over.set()
+        self._say(lambda: self._front.leave(self._now().replica))
+
+    def _say(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+            self._is_lost = False
+        except Exception as exc:  # noqa: BLE001 - whatever the front suffers from, a replica goes on answering
+            if not self._is_lost:
+                progress.print_line(f"the front is not reached, trying again: {type(exc).__name__}: {exc}")
+            self._is_lost = True
+
+    def _run(self) -> None:
+        while not self._is_over.wait(REPORT_EVERY_S):
+            self.tell_now()
+
+
+def settings_of(plan: ReplicaPlan, adapters: Mapping[str, Path]) -> EngineSettings:
+    """A spec as its engine is told of it."""
+    spec = plan.spec
+    return EngineSettings(
+        names=plan.names,
+        adapters=adapters,
+        max_concurrency=spec.max_concurrency,
+        profile=spec.profile,
+        precision=spec.precision,
+        tensor=spec.parallel.tensor,
+        pipeline=spec.parallel.pipeline,
+        expert=spec.parallel.expert,
+        more=spec.engine_settings,
+    )
+
+
+def capacity_of(spec: ServeSpec) -> float:
+    """Tokens in flight that a replica carries: what the spec says, or its slots full of requests of its traffic."""
+    if spec.scaling and spec.scaling.target_tokens:
+        return spec.scaling.target_tokens
+    return float(spec.max_concurrency * (spec.traffic.tokens_in + spec.traffic.tokens_out))
+
+
+class Replica:
+    """The deployment class of Ray Serve around `Running`. Its constructor returns once the replica answers."""
+
+    def __init__(self, plan: ReplicaPlan) -> None:
+        from ray import serve
+
+        context = serve.get_replica_context()
+        self._drain_s = plan.spec.drain_s
+        front = FrontHandle(context.app_name)
+        try:
+            self._running = Running(plan, name=context.replica_id.unique_id, front=front)
+        except TradewindError as exc:
+            raise type(exc)(told(exc)) from exc
+        self._notices = notices.subscribe(self._running.noticed)
+
+    def check_health(self) -> None:
+        """For Serve, every few seconds. Raises RunError for a replica that must be replaced."""
+        self._running.check()
+
+    def __del__(self) -> None:
+        """Serve calls this when the replica goes: at a scale-in, a new version, the end of the application."""
+        if running := getattr(self, "_running", None):
+            self._notices.close()
+            running.drain(self._drain_s)
+
+
+def told(error: TradewindError) -> str:
+    """Message and hint in one line: Serve shows the message alone."""
+    return f"{error.message} ({error.hint})" if error.hint else error.message
+
+
+class FrontHandle:
+    """The front of an application, through Serve. For calls from a thread without a loop."""
+
+    def __init__(self, application: str) -> None:
+        from ray import serve
+
+        self._front = serve.get_deployment_handle("Front", application)
+
+    def report(self, report: ReplicaReport) -> None:
+        self._front.report.remote(report).result(timeout_s=TOLD_WITHIN_S)
+
+    def leave(self, replica: str) -> None:
+        self._front.leave.remote(replica).result(timeout_s=TOLD_WITHIN_S)
+
+
+def _node_address() -> str:
+    import ray
+
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return address

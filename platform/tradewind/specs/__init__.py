@@ -19,7 +19,7 @@ from tradewind.specs.cluster import (
 from tradewind.specs.dataset import ChatSpec, DatasetSpec, TextSpec, TokenizerSpec
 from tradewind.specs.document import Document
 from tradewind.specs.reference import Reference
-from tradewind.specs.serve import ServeSpec, TrafficSpec
+from tradewind.specs.serve import ScalingSpec, ServeSpec, SplitSpec, TrafficSpec
 from tradewind.specs.table import TableSpec
 from tradewind.specs.train import (
     BatchSpec,
@@ -34,16 +34,19 @@ from tradewind.specs.train import (
     PrecisionSpec,
     TrainSpec,
 )
+from tradewind.specs.tune import RangeSpec, SchedulerSpec, TuneSpec
 from tradewind.specs.where import WhereSpec
 
 KINDS: dict[str, type[Spec]] = {
-    spec.kind: spec for spec in (DatasetSpec, TrainSpec, ServeSpec, CatalogSpec, ClusterSpec)
+    spec.kind: spec for spec in (DatasetSpec, TrainSpec, TuneSpec, ServeSpec, CatalogSpec, ClusterSpec)
 }
 
 
 def load(path: str | Path) -> Spec:
-    """The spec in a YAML file, its class chosen by `kind`. Raises SpecError with file and line."""
+    """The spec in a YAML file, its class chosen by `kind`; a file of Ray Serve's is a ServeSpec. Raises SpecError."""
     document = Document.read(path)
+    if "applications" in document.values:
+        return ServeSpec.load(path)
     kind = document.values.get("kind")
     if kind is None:
         raise SpecError(f"{document.name}: kind is missing", hint=f"start with a line `kind: {' | '.join(KINDS)}`")
@@ -77,17 +80,22 @@ __all__ = [
     "OverlaySpec",
     "ParallelSpec",
     "PrecisionSpec",
+    "RangeSpec",
     "Reference",
     "ReservationSpec",
+    "ScalingSpec",
+    "SchedulerSpec",
     "ServeSpec",
     "ServiceSpec",
     "SiteSpec",
     "Spec",
+    "SplitSpec",
     "TableSpec",
     "TextSpec",
     "TokenizerSpec",
     "TrafficSpec",
     "TrainSpec",
+    "TuneSpec",
     "WhereSpec",
     "load",
 ]

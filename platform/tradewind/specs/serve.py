@@ -1,15 +1,36 @@
-"""The wish for an endpoint: which model, which engine, where it listens."""
+"""The wish for an endpoint: which model, which engine, on what, how many replicas, where it listens."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat
+from pydantic import AfterValidator, Field, PositiveFloat, model_validator
 
+from tradewind.errors import SpecError
+from tradewind.specs.applications import wishes
 from tradewind.specs.base import Block, Spec
-from tradewind.specs.reference import Name, Ref
+from tradewind.specs.document import Document
+from tradewind.specs.reference import Name, Ref, Reference
 from tradewind.specs.where import WhereSpec
 from tradewind.units import Seconds
+
+
+def is_place(model: str) -> bool:
+    """Whether a model is named by where its files are, a URL or a path, and not by its name in the registry."""
+    return "://" in model or model.startswith(("/", "./", "../", "~"))
+
+
+def _checked_source(value: str) -> str:
+    if is_place(value):
+        return value
+    try:
+        return str(Reference.parse(value))
+    except SpecError as exc:
+        raise ValueError(f"{exc.message}; {exc.hint}, or the URL or path of a folder with the model's files") from exc
+
+
+Source = Annotated[str, AfterValidator(_checked_source)]
 
 
 class TrafficSpec(Block):
@@ -26,16 +47,111 @@ class TrafficSpec(Block):
     cache: Literal["fp32", "bf16", "fp8"] = "bf16"
 
 
+class SplitSpec(Block):
+    """How one replica is divided over chips."""
+
+    tensor: int = Field(default=1, ge=1, description="chips that share each layer")
+    pipeline: int = Field(default=1, ge=1, description="stages of layers, one after the other")
+    expert: bool = Field(default=False, description="experts of a mixture are divided, not each expert's matrices")
+
+    @property
+    def chips(self) -> int:
+        return self.tensor * self.pipeline
+
+
+class ScalingSpec(Block):
+    """How many replicas there are, by what is asked of them. Times are from the moment that a signal holds."""
+
+    min: int = Field(default=1, ge=0, description="0 lets the last replica go as well")
+    max: int = Field(default=4, ge=1)
+    policy: str = Field(default="tokens", description="tokens, classic or another one that is installed")
+    ttft_s: Seconds | None = Field(default=None, gt=0, description="the 95th percentile stays below this")
+    target_tokens: PositiveFloat | None = Field(
+        default=None, description="tokens in flight that a replica carries well; from slots and traffic when left out"
+    )
+    up_after_s: Seconds = Field(default=0.0, ge=0)
+    down_after_s: Seconds = Field(default=60.0, ge=0)
+    cool_down_s: Seconds = Field(default=30.0, ge=0, description="after a change no change in the other direction")
+    idle_to_zero_s: Seconds = Field(default=300.0, ge=0, description="with `min` 0: the last replica goes after this")
+    cold_start_s: Seconds = Field(default=10.0, gt=0, description="what a replica needs until it answers")
+    forecast: bool = Field(default=True, description="add replicas for the load that a cold start from now will bring")
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
 class ServeSpec(Spec):
     kind: ClassVar[str] = "serve"
 
     name: Name
-    model: Ref = Field(description="registered model, like pystdlib@prod")
+    model: Source = Field(description="registered model, like pystdlib@prod, or a folder with its files, as a URL")
+    workspace: str | None = Field(default=None, description="URL of the workspace; the command's own when left out")
     engine: str = "transformers"
+    profile: Literal["latency", "balanced", "throughput"] = "balanced"
+    precision: Literal["auto", "float32", "bfloat16", "float8", "int8"] = "auto"
+    adapters: dict[Name, Ref] = Field(default={}, description="name → registered LoRA adapter")
+    parallel: SplitSpec = SplitSpec()
+    engine_settings: dict[str, Any] = Field(default={}, description="what the engine alone knows")
+    chips_per_replica: int | None = Field(default=None, ge=0, description="accelerators; 0 for processors alone")
+    replicas: int = Field(default=1, ge=1)
+    scaling: ScalingSpec | None = None
+    base: int = Field(default=0, ge=0, description="of the replicas, on machines that are not taken away")
+    burst: Literal["any", "spot"] = Field(default="any", description="the market of the replicas beyond `base`")
     host: str = Field(default="127.0.0.1", description="address to listen on; the default is this machine alone")
     port: int = Field(default=8000, ge=1, le=65535)
-    replicas: int = Field(default=1, ge=1)
+    replica_ports: tuple[int, int] | None = Field(default=None, description="first and last port; any when left out")
     max_concurrency: int = Field(default=8, ge=1, description="requests in one replica at a time; more wait")
+    queue: int = Field(default=256, ge=0, description="requests that may wait in one replica; more are refused")
     request_timeout_s: Seconds = Field(default=120.0, gt=0)
+    first_answer_s: Seconds = Field(default=60.0, gt=0, description="how long a request waits for a first replica")
+    drain_s: Seconds = Field(default=30.0, ge=0, description="how long answers that have begun may go on at the end")
     traffic: TrafficSpec = TrafficSpec()
     where: WhereSpec = WhereSpec()
+
+    @property
+    def chips(self) -> int:
+        """Accelerators of one replica."""
+        return self.parallel.chips if self.chips_per_replica is None and self._is_split else self.chips_per_replica or 0
+
+    @property
+    def most_replicas(self) -> int:
+        return self.scaling.max if self.scaling else self.replicas
+
+    @property
+    def _is_split(self) -> bool:
+        return self.parallel.chips > 1
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> Self:
+        if self.scaling and self.replicas != 1:
+            raise ValueError("replicas is a fixed number, and scaling changes it: keep one of them")
+        if self.base > self.most_replicas:
+            raise ValueError(f"base {self.base} is above the {self.most_replicas} replicas that there may be")
+        if self._is_split and self.chips_per_replica not in (None, self.parallel.chips):
+            raise ValueError(
+                f"parallel divides a replica over {self.parallel.chips} chips, "
+                f"and chips_per_replica is {self.chips_per_replica}"
+            )
+        if self.replica_ports and not 0 < self.replica_ports[0] <= self.replica_ports[1] < 65536:
+            raise ValueError("replica_ports is the first and the last port, like [31000, 31099]")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The spec in a file of `kind: serve`, or the only application in a file of Ray Serve. Raises SpecError."""
+        found = cls.load_all(path)
+        if len(found) > 1:
+            names = ", ".join(spec.name for spec in found)
+            raise SpecError(f"{path} has {len(found)} applications: {names}", hint="a plan is made for one; split it")
+        return found[0]
+
+    @classmethod
+    def load_all(cls, path: str | Path) -> list[Self]:
+        """Every endpoint that a file wishes for: one of `kind: serve`, or the applications in a file of Ray Serve."""
+        document = Document.read(path)
+        if "applications" not in document.values:
+            return [super().load(path)]
+        return [cls.from_document(wish) for wish in wishes(document)]

@@ -6,21 +6,28 @@ import asyncio
 import json
 import queue
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import openai
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from starlette.testclient import TestClient
 
 from tests.conftest import free_port
-from tradewind.engines import Engine, EngineStats, Piece, Sampling, engine
-from tradewind.serving.openai_api import Served, add_routes
+from tradewind.engines import EngineLoad, EngineSettings, Piece, Prompt, Sampling, TextEngine
+from tradewind.engines.api_answers import Served
+from tradewind.engines.body_limit import BodyLimit
+from tradewind.engines.echo import EchoEngine
+from tradewind.engines.engine import PLAIN
+from tradewind.engines.openai_api import add_routes
+from tradewind.engines.transformers import TransformersEngine
+from tradewind.errors import CapacityError, SpecError
 
 NAMES = ("pilot@3", "pilot@prod", "pilot")
 PROMPT = "the harbour, the"
@@ -38,11 +45,11 @@ class Server:
     def client(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="not-needed", max_retries=0, timeout=30)
 
-    def post(self, body: Any, **headers: str) -> tuple[int, Any]:
+    def post(self, body: Any, path: str = "/v1/completions", **headers: str) -> tuple[int, Any]:
         """Status and JSON of a request that OpenAI's client would not send."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"content-type": "application/json", **headers}
-        answer = httpx.post(f"{self.url}/v1/completions", content=content, headers=headers, timeout=30)
+        answer = httpx.post(f"{self.url}{path}", content=content, headers=headers, timeout=30)
         return answer.status_code, answer.json()
 
     def told(self) -> Served:
@@ -54,8 +61,9 @@ class Server:
 
 
 @contextmanager
-def serving(backend: Engine) -> Iterator[Server]:
+def serving(backend: TextEngine, *, limit_bytes: int = 1 << 20) -> Iterator[Server]:
     app = FastAPI()
+    app.add_middleware(BodyLimit, limit_bytes=limit_bytes)
     made = Server(f"http://127.0.0.1:{free_port()}")
     add_routes(app, backend, names=NAMES, report=made.served.put)
     port = int(made.url.rpartition(":")[2])
@@ -74,8 +82,8 @@ def serving(backend: Engine) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def running(tiny_model: Path) -> Iterator[Server]:
-    backend = engine("transformers")
-    backend.start(tiny_model)
+    backend = TransformersEngine()
+    backend.start(tiny_model, EngineSettings(precision="float32"))
     with serving(backend) as made:
         yield made
     backend.stop()
@@ -247,16 +255,16 @@ class TestRefusal:
 
     @pytest.mark.parametrize("extra", ["echo", "logprobs", "best_of", "suffix", "frequency_penalty", "temprature"])
     def test_field_that_is_not_honoured_is_refused_by_name(self, server: Server, extra: str) -> None:
-        status, body = server.post({**GREEDY, extra: 1})
+        status, body = server.post({**GREEDY, extra: 2})
         assert status == 400
         assert body["error"]["param"] == extra
         assert body["error"]["type"] == "invalid_request_error"
-        assert body["error"]["message"].startswith(f"'{extra}' is not supported here; known: model, prompt, max_tokens")
+        assert body["error"]["message"].startswith(f"'{extra}' is not supported here; known: model, user, temperature")
 
     def test_option_of_a_stream_that_is_not_honoured_is_refused_by_name(self, server: Server) -> None:
         status, body = server.post({**GREEDY, "stream": True, "stream_options": {"include_obfuscation": False}})
         assert (status, body["error"]["param"]) == (400, "stream_options.include_obfuscation")
-        assert body["error"]["message"].endswith("known: include_usage")
+        assert body["error"]["message"].endswith("is not supported here")
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -306,8 +314,8 @@ class TestRefusal:
         assert body["error"]["message"].startswith(("body: ", "POST /v1/completions: There was an error parsing"))
 
     def test_path_and_method_that_do_not_exist_are_answered_in_openais_form(self, server: Server) -> None:
-        with pytest.raises(openai.NotFoundError, match="POST /v1/chat/completions: Not Found"):
-            server.client.chat.completions.create(model="pilot", messages=[{"role": "user", "content": "hello"}])
+        with pytest.raises(openai.NotFoundError, match="POST /v1/moderations: Not Found"):
+            server.client.moderations.create(model="pilot", input="hello")
         answer = httpx.get(f"{server.url}/v1/completions")
         assert answer.status_code == 405
         assert answer.json()["error"]["type"] == "invalid_request_error"
@@ -317,27 +325,46 @@ class ScriptedEngine:
     """Answers with what a test wants. `closed` is set when its answer was closed."""
 
     context = 64
+    can_sleep = False
+    loop = None
 
     def __init__(self, *, pieces: int, then: str) -> None:
         self.pieces, self.then = pieces, then
         self.closed = threading.Event()
+        self.settings = EngineSettings()
+        self.phases: dict[str, float] = {}
 
-    def start(self, folder: Path) -> None: ...
+    def start(self, files: Path, settings: EngineSettings = PLAIN) -> None: ...
+
+    def app(self) -> FastAPI:
+        raise NotImplementedError
+
+    def sleep(self) -> None: ...
+
+    def wake(self) -> None: ...
 
     def stop(self) -> None: ...
 
-    def count(self, prompt: str) -> int:
-        return len(prompt)
+    def load(self) -> EngineLoad:
+        return EngineLoad(0, 0, 0, None, None, 0, 0)
 
-    def stats(self) -> EngineStats:
-        return EngineStats(0, 0, 0, 0)
+    def read(self, text: str) -> Prompt:
+        return Prompt(len(text), text)
 
-    async def generate(self, prompt: str, sampling: Sampling) -> AsyncIterator[Piece]:
+    def read_chat(self, messages: Sequence[Mapping[str, Any]]) -> Prompt:
+        raise SpecError("no chat template", hint="ask at /v1/completions")
+
+    async def embed(self, prompts: Sequence[Prompt]) -> list[list[float]]:
+        raise SpecError("no embeddings")
+
+    async def generate(self, prompt: Prompt, sampling: Sampling, *, adapter: str | None = None) -> AsyncIterator[Piece]:
         try:
             for _ in range(self.pieces):
                 yield Piece("ahoy ", 2)
             if self.then == "fail":
                 raise RuntimeError("the mast broke")
+            if self.then == "sink":
+                raise CapacityError("the engine is stopping")
             if self.then == "wait":
                 await asyncio.Event().wait()
             while self.then == "talk":
@@ -375,3 +402,155 @@ def test_failure_in_a_stream_is_its_last_event_and_is_counted() -> None:
         with pytest.raises(openai.APIError, match="RuntimeError: the mast broke"):
             next(stream)
         assert server.told().tokens_out == 4
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_failure_before_the_first_token_has_its_status(stream: bool) -> None:
+    with serving(ScriptedEngine(pieces=0, then="sink")) as server:
+        status, body = server.post({**GREEDY, "stream": stream})
+        assert (status, body["error"]["type"]) == (503, "server_error")
+        assert not server.told().answered
+
+
+def test_client_that_goes_away_before_a_whole_answer_ends_it() -> None:
+    backend = ScriptedEngine(pieces=1, then="wait")
+    with serving(backend) as server:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/v1/completions", json=GREEDY, timeout=0.3)
+        assert backend.closed.wait(10)
+        assert not server.told().answered
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[Server]:
+    backend = EchoEngine()
+    backend.start(Path(), EngineSettings(more={"context": 32}))
+    with serving(backend) as made:
+        yield made
+
+
+class TestChat:
+    """Over the echo engine, which says the words of the messages."""
+
+    MESSAGES: ClassVar[Any] = [{"role": "system", "content": "sail"}, {"role": "user", "content": "to the quay"}]
+
+    def test_answer_is_a_message_with_usage(self, echo: Server) -> None:
+        answer = echo.client.chat.completions.create(model="pilot", messages=self.MESSAGES, max_tokens=5)
+        assert answer.choices[0].message.content == "sail to the quaysail"
+        assert answer.choices[0].message.role == "assistant"
+        assert answer.usage is not None
+        assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (4, 5)
+        assert (answer.object, answer.model, answer.choices[0].finish_reason) == (
+            "chat.completion",
+            "pilot@3",
+            "length",
+        )
+
+    def test_stream_begins_with_the_role_and_says_the_same(self, echo: Server) -> None:
+        options: Any = {"include_usage": True}
+        stream = echo.client.chat.completions.create(
+            model="pilot", messages=self.MESSAGES, max_completion_tokens=5, stream=True, stream_options=options
+        )
+        first, *rest, last = list(stream)
+        assert first.choices[0].delta.role == "assistant"
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in rest) == "sail to the quaysail"
+        assert [chunk.choices[0].finish_reason for chunk in rest] == [None] * 4 + ["length"]
+        assert last.usage is not None
+        assert last.usage.completion_tokens == 5
+
+    def test_answer_without_a_wish_for_its_length_fills_the_context(self, echo: Server) -> None:
+        answer = echo.client.chat.completions.create(model="pilot", messages=self.MESSAGES)
+        assert answer.usage is not None
+        assert answer.usage.total_tokens == 32
+
+    def test_parts_of_text_are_one_text(self, echo: Server) -> None:
+        parts = [{"type": "text", "text": "to "}, {"type": "text", "text": "sea"}]
+        body = {"model": "pilot", "messages": [{"role": "user", "content": parts}], "max_tokens": 2}
+        status, answer = echo.post(body, "/v1/chat/completions")
+        assert (status, answer["choices"][0]["message"]["content"]) == (200, "to sea")
+
+    def test_picture_is_refused(self, echo: Server) -> None:
+        parts = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]
+        body = {"model": "pilot", "messages": [{"role": "user", "content": parts}]}
+        status, answer = echo.post(body, "/v1/chat/completions")
+        assert status == 400
+        assert answer["error"]["message"] == "messages: this model reads text, and a part of a message is 'image_url'"
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"logprobs": True},
+            {"n": 2},
+            {"tools": [{"type": "function"}]},
+            {"messages": []},
+            {"messages": [{"content": "no role"}]},
+            {"messages": [{"role": "user", "content": 5}]},
+            {"messages": "hello"},
+            {"response_format": {"type": "json_object"}},
+        ],
+    )
+    def test_what_is_not_done_is_refused_by_its_field(self, echo: Server, change: dict[str, Any]) -> None:
+        status, answer = echo.post({"model": "pilot", "messages": self.MESSAGES, **change}, "/v1/chat/completions")
+        assert (status, answer["error"]["param"]) == (400, *change)
+
+    def test_fields_that_ask_for_nothing_are_taken(self, echo: Server) -> None:
+        nothing = {"logprobs": None, "n": 1, "tools": None, "frequency_penalty": 0.0, "top_p": None, "top_k": -1}
+        status, _ = echo.post({"model": "pilot", "messages": self.MESSAGES, **nothing}, "/v1/chat/completions")
+        assert status == 200
+
+    def test_usage_in_every_event_counts_up(self, echo: Server) -> None:
+        options: Any = {"include_usage": True, "continuous_usage_stats": True}
+        stream = echo.client.completions.create(
+            model="pilot", prompt="a b", max_tokens=3, stream=True, stream_options=options
+        )
+        assert [chunk.usage and chunk.usage.completion_tokens for chunk in stream] == [1, 2, 3, 3]
+
+    def test_model_without_embeddings_says_so(self, echo: Server) -> None:
+        status, answer = echo.post({"model": "pilot", "input": "hello"}, "/v1/embeddings")
+        assert status == 400
+        assert answer["error"]["message"].startswith("the echo engine makes no embeddings")
+
+
+def test_model_without_a_template_refuses_messages(server: Server) -> None:
+    with pytest.raises(openai.BadRequestError, match="no chat template; ask at /v1/completions"):
+        server.client.chat.completions.create(model="pilot", messages=[{"role": "user", "content": "hello"}])
+
+
+def test_embeddings_are_the_same_in_both_encodings(server: Server) -> None:
+    plain = server.client.embeddings.create(model="pilot", input=["sail", "the quay"], encoding_format="float")
+    packed = server.client.embeddings.create(model="pilot", input=["sail", "the quay"])  # base64, on the wire
+    assert [len(one.embedding) for one in plain.data] == [32, 32]
+    for one, other in zip(plain.data, packed.data, strict=True):
+        assert one.embedding == pytest.approx(other.embedding, rel=1e-6)
+    assert plain.usage.prompt_tokens == server.told().tokens_in > 0
+    server.told()
+
+
+def test_body_that_is_too_large_is_refused_before_it_is_read(server: Server) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(64):
+            yield b" " * 65536
+
+    for content in (b" " * (2 << 20), endless()):
+        answer = httpx.post(f"{server.url}/v1/completions", content=content, timeout=30)
+        assert answer.status_code == 413
+        assert answer.json()["error"]["code"] == "body_too_large"
+
+
+def test_deeply_nested_json_is_refused(server: Server) -> None:
+    status, _ = server.post(b"[" * 200_000)
+    assert status == 400
+
+
+def test_metrics_are_read_by_prometheus() -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    backend = EchoEngine()
+    backend.start(Path(), EngineSettings(names=('the "pilot"',)))
+    with TestClient(backend.app()) as client:
+        client.post("/v1/completions", json={"model": 'the "pilot"', "prompt": "a b", "max_tokens": 3})
+        families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
+    (made,) = families["tradewind_engine_generated_tokens"].samples
+    assert (made.value, made.labels) == (3, {"model": 'the "pilot"'})
+    assert families["tradewind_engine_time_to_first_token_seconds"].samples[-1].value == 1
+    assert families["tradewind_engine_start_seconds"].samples[0].labels["phase"] == "first_token"

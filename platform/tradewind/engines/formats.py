@@ -1,0 +1,189 @@
+"""In which number format a chip serves a model, and why; and whether the model fits.
+
+`auto` never changes weights: it is the 16-bit format that the chip computes in, or 32 bits where it has none. A format
+of 8 bits is taken only when it is asked for, and is marked as changing the weights, so that a quality gate can look.
+What chips compute in: NVIDIA's CUDA C++ Programming Guide, table of compute capabilities (tensor cores' formats), AMD's
+CDNA ISA guides, Intel's and AMD's ISA names in /proc/cpuinfo. What vLLM makes of it: its table of supported hardware
+for quantisation (docs.vllm.ai, features/quantization), versions 0.26 to 0.29.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from tradewind.engines.engine import Precision
+from tradewind.errors import CapacityError, NotFoundError, SpecError, did_you_mean
+from tradewind.units import format_bytes
+
+CPU_INFO = Path("/proc/cpuinfo")
+HEADROOM = 0.10
+"""Of a chip's memory, for activations, graphs and what libraries take; vLLM's own default leaves about as much."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A number format for the weights, with the reason in one sentence."""
+
+    weights: str
+    """As files and vLLM call it: float32, bfloat16, float16, fp8, fp8-fnuz, fp8 weights only, int8."""
+    bits: int
+    reason: str
+    changes_weights: bool = False
+    """Answers are not those of the files any more, so their quality is to be measured before users see them."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one kind of chip makes of each wish; a wish that is missing cannot be met."""
+
+    auto: Format
+    float8: Format | None = None
+    int8: Format | None = None
+    instead: str = ""
+    """What else to do on a chip that lacks a format."""
+
+
+def _same(weights: str, bits: int, reason: str) -> Format:
+    return Format(weights, bits, reason)
+
+
+def _less(weights: str, reason: str) -> Format:
+    return Format(weights, 8, reason, changes_weights=True)
+
+
+_BF16 = _same("bfloat16", 16, "its matrix units compute in bfloat16, the format that most models are trained in")
+_FP16 = _same("float16", 16, "its matrix units know float16 and not bfloat16")
+_FP8 = _less("fp8", "its matrix units multiply FP8 (E4M3) at twice the rate of bfloat16")
+_FP8_WEIGHTS = _less(
+    "fp8 weights only", "it has no FP8 units: weights are kept in FP8 and computed in 16 bits (Marlin)"
+)
+_FNUZ = _less("fp8-fnuz", "its matrix units multiply FP8 in the FNUZ encoding, to which E4M3 weights are rescaled")
+_INT8 = _less("int8", "its matrix units multiply INT8 at twice the rate of 16 bits; files of 8 bits are needed")
+
+FORMATS: Mapping[str, Table] = MappingProxyType(
+    {
+        "sm_100": Table(_BF16, _FP8, None, instead="give float8, which this chip multiplies at the same rate"),
+        "sm_90": Table(_BF16, _FP8, _INT8),
+        "sm_89": Table(_BF16, _FP8, _INT8),
+        "sm_86": Table(_BF16, _FP8_WEIGHTS, _INT8),
+        "sm_80": Table(_BF16, _FP8_WEIGHTS, _INT8),
+        "sm_75": Table(_FP16, _FP8_WEIGHTS, _INT8),
+        "sm_70": Table(_FP16, None, None, instead="give auto, or export 4-bit files (GPTQ)"),
+        "gfx942": Table(_BF16, _FNUZ, None, instead="give float8, which this chip multiplies"),
+        "gfx90a": Table(_BF16, None, None, instead="give auto; this chip's vLLM has neither FP8 nor INT8"),
+        "cpu-amx": Table(
+            _same("bfloat16", 16, "the processor multiplies bfloat16 tiles (AMX)"),
+            None,
+            _less("int8", "the processor multiplies INT8 tiles (AMX); files of 8 bits are needed"),
+            instead="give auto or int8",
+        ),
+        "cpu-avx512-bf16": Table(
+            _same("bfloat16", 16, "the processor has products of bfloat16 (AVX512_BF16), and half the bytes to read"),
+            None,
+            _less("int8", "the processor has products of INT8 (VNNI); files of 8 bits are needed"),
+            instead="give auto or int8",
+        ),
+        "cpu": Table(
+            _same("float32", 32, "the processor has no products of 16 bits, so that they would be slower than 32"),
+            None,
+            None,
+            instead="give auto or float32",
+        ),
+    }
+)
+
+
+def format_for(chip: str, wanted: Precision) -> Format:
+    """The format for a kind of chip, like `sm_90`, `gfx942` or `cpu-amx`.
+
+    Raises NotFoundError for an unknown kind, with the nearest, and SpecError for a wish that it cannot meet.
+    """
+    if chip not in FORMATS:
+        raise NotFoundError(f"no table of formats for {chip!r}{did_you_mean(chip, FORMATS)}")
+    table = FORMATS[chip]
+    if wanted == "float32":
+        return Format("float32", 32, "asked for; every chip computes in it, at a fraction of the 16-bit rate")
+    if wanted == "bfloat16":
+        if table.auto.weights == "float16":
+            raise SpecError(f"{chip} has no bfloat16", hint="give auto, which is float16 there")
+        return Format("bfloat16", 16, "asked for")
+    made = {"auto": table.auto, "float8": table.float8, "int8": table.int8}[wanted]
+    if made is None:
+        raise SpecError(f"{chip} does not serve {wanted}", hint=table.instead)
+    return made
+
+
+def this_chip() -> str:
+    """The kind of chip that this process would serve on: its first GPU, else its processor."""
+    import torch
+
+    if torch.cuda.is_available():
+        if torch.version.hip:
+            return str(torch.cuda.get_device_properties(0).gcnArchName).partition(":")[0]
+        return of_capability(*torch.cuda.get_device_capability(0))
+    return of_cpu(CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else "")
+
+
+def of_capability(major: int, minor: int) -> str:
+    """The table's kind for a compute capability: the newest that is not newer. Raises CapacityError below 7.0."""
+    known = sorted(int(name.removeprefix("sm_")) for name in FORMATS if name.startswith("sm_"))
+    older = [one for one in known if one <= 10 * major + minor]
+    if not older:
+        raise CapacityError(f"compute capability {major}.{minor} is too old to serve on", hint="7.0 is the least")
+    return f"sm_{older[-1]}"
+
+
+def of_cpu(text: str) -> str:
+    """The table's kind for a processor, by the flags in the text of /proc/cpuinfo."""
+    line = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
+    flags = set(line.partition(":")[2].split())
+    if {"amx_tile", "amx_bf16"} <= flags:
+        return "cpu-amx"
+    return "cpu-avx512-bf16" if "avx512_bf16" in flags else "cpu"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What serving a model takes, as `families` counts it."""
+
+    parameters: int
+    cache_bytes_per_token: int
+    """Of keys and values, on all chips together."""
+    context: int
+
+
+def check_fit(need: Need, kind: Format, *, chip_bytes: int, chips: int = 1) -> None:
+    """Raises CapacityError when weights and the cache of one full context are more than the chips hold.
+
+    It says by how much, and what would fit: fewer bits, more chips, or a shorter context.
+    """
+    room = int(chip_bytes * (1 - HEADROOM)) * chips
+    weights = need.parameters * kind.bits // 8
+    cache = need.context * need.cache_bytes_per_token
+    if weights + cache <= room:
+        return
+    over = f"{format_bytes(weights + cache - room)} more than the {format_bytes(room)} that {_count(chips)} can give"
+    raise CapacityError(
+        f"the model needs {format_bytes(weights)} for weights in {kind.weights} and {format_bytes(cache)} for one "
+        f"context of {need.context} tokens: {over}",
+        hint="; ".join(_ways(need, kind, chip_bytes=chip_bytes, room=room)),
+    )
+
+
+def _ways(need: Need, kind: Format, *, chip_bytes: int, room: int) -> Iterator[str]:
+    weights, cache = need.parameters * kind.bits // 8, need.context * need.cache_bytes_per_token
+    each = int(chip_bytes * (1 - HEADROOM))
+    needed = math.ceil((weights + cache) / each)
+    yield f"it fits on {_count(2 ** math.ceil(math.log2(needed)))} of this kind"
+    if kind.bits > 8 and need.parameters + cache <= room:
+        yield "or in float8, where the chip has it"
+    if weights < room and (left := (room - weights) // need.cache_bytes_per_token) >= 1:
+        yield f"or with a context of {left} tokens"
+
+
+def _count(chips: int) -> str:
+    return "one chip" if chips == 1 else f"{chips} chips"

@@ -1,0 +1,137 @@
+"""A trial that trains nothing: a noisy function of the learning rate and the weight decay, with sleeps for steps.
+
+Its records are those of a training run: metrics with the objective at every step, a checkpoint at every fifth. What it
+did is in the file `$TOY_LOG`, a line for each step that was really made, so that repeated ones can be counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from tradewind.records import CheckpointRecord, StepMetrics, StoredFile
+from tradewind.specs import TuneSpec
+from tradewind.training import recovery
+from tradewind.training.control import Control
+from tradewind.training.job import Job
+from tradewind.training.metrics import MetricsWriter
+from tradewind.training.run import RunFiles
+from tradewind.tuning import Work
+
+CHECKPOINT_EVERY = 5
+SLEEP = "TOY_SLEEP_S"
+LOG = "TOY_LOG"
+
+
+def objective(rate: float, decay: float, step: int) -> float:
+    """Best near a rate of 1e-3 and a decay of 0.1; the noise is the same whenever the same step is made."""
+    digest = hashlib.sha256(f"{rate:.9g}/{decay:.9g}/{step}".encode()).digest()
+    noise = int.from_bytes(digest[:4], "big") / 2**32 - 0.5
+    far = (math.log10(rate) + 3) ** 2 + 4 * (decay - 0.1) ** 2
+    return 0.1 + 0.3 * far + math.exp(-step / 6) + 0.02 * noise
+
+
+def train(job: Job) -> None:
+    files, spec = RunFiles(job.store, job.run), job.spec
+    rate, decay = spec.optimizer.learning_rate, spec.optimizer.weight_decay
+    last = next(reversed(files.checkpoints()), None)
+    step, began, attempt = last.step if last else 0, time.monotonic(), os.urandom(4).hex()
+    sleep_s = float(os.environ.get(SLEEP, "0.25"))
+    with MetricsWriter(files, writes=True) as metrics, Control(files, asks=True) as control:
+        while step < spec.max_steps:
+            time.sleep(sleep_s)
+            step += 1
+            note(spec.name, step)
+            loss = objective(rate, decay, step)
+            seconds = time.monotonic() - began
+            metrics.write(
+                StepMetrics(
+                    attempt=attempt, step=step, tokens=step, seconds=seconds, loss=loss, learning_rate=rate,
+                    grad_norm=1.0, tokens_per_s=1 / max(sleep_s, 1e-3), cpu_seconds=0.0,
+                    heldout_loss=loss,
+                )
+            )  # fmt: skip
+            stops, leaves = control.wishes()
+            if step % CHECKPOINT_EVERY == 0 or step == spec.max_steps or stops or leaves:
+                save(files, step, loss, seconds)
+            if stops:
+                return
+            if leaves:
+                raise recovery.Preempted(f"workers start anew behind a checkpoint of step {step}")
+
+
+def save(files: RunFiles, step: int, loss: float, seconds: float) -> None:
+    key = files.key(f"checkpoints/{step:09d}-toy/state.bin")
+    data = f"{step}".encode()
+    files.store.put(key, data)
+    stored = StoredFile(key=key, sha256=hashlib.sha256(data).hexdigest(), num_bytes=len(data))
+    record = CheckpointRecord(
+        run=files.run, step=step, tokens=step, seconds=seconds, cpu_seconds=0.0, loss=loss, heldout_loss=loss,
+        files=(stored,),
+    )  # fmt: skip
+    files.store.put(files.key(f"checkpoints/{step:09d}.json"), record.to_json())
+
+
+def note(trial: str, step: int) -> None:
+    """A line for each step that is really made: trial, step, time, process."""
+    if path := os.environ.get(LOG):
+        with Path(path).open("a") as file:
+            file.write(f"{trial} {step} {time.time():.3f} {os.getpid()}\n")
+
+
+def crash(job: Job) -> None:
+    """Fails at once for large rates; else as `train`."""
+    if job.spec.optimizer.learning_rate > 1e-2:
+        raise ValueError("the rate blew up")
+    train(job)
+
+
+def nan(job: Job) -> None:
+    """Reports nothing that is a number for large rates."""
+    if job.spec.optimizer.learning_rate <= 1e-3:
+        return train(job)
+    files = RunFiles(job.store, job.run)
+    with MetricsWriter(files, writes=True) as metrics:
+        metrics.write(
+            StepMetrics(
+                attempt="a", step=1, tokens=1, seconds=1.0, loss=1.0, learning_rate=1.0, grad_norm=1.0,
+                tokens_per_s=1.0, cpu_seconds=0.0, heldout_loss=math.nan,
+            )
+        )  # fmt: skip
+    time.sleep(0.5)
+    return None
+
+
+def suicide(job: Job) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+TOY = Work("tests.tuning.toy:train", modules=("tests.tuning.toy",), groups=False)
+NAN = Work("tests.tuning.toy:nan", modules=("tests.tuning.toy",), groups=False)
+SUICIDE = Work("tests.tuning.toy:suicide", modules=("tests.tuning.toy",), groups=False)
+CRASH = Work("tests.tuning.toy:crash", modules=("tests.tuning.toy",), groups=False)
+
+
+def toy_spec(*, max_steps: int = 20, scheduler: str = "none", **changes: Any) -> TuneSpec:
+    return TuneSpec.of(
+        **{
+            "name": "toy",
+            "train": {
+                "name": "toy", "dataset": "logbook", "workers": 1, "max_steps": max_steps,
+                "model": {"hidden": 32, "layers": 1, "heads": 2},
+                "batch": {"sequences": 4, "tokens_per_sequence": 32},
+            },
+            "space": {
+                "optimizer.learning_rate": {"log_uniform": [1e-5, 1e-1]},
+                "optimizer.weight_decay": {"uniform": [0, 1]},
+            },
+            "scheduler": {"kind": scheduler, "grace_steps": 5},
+            "seed": 7,
+            **changes,
+        }
+    )  # fmt: skip
