@@ -14,10 +14,13 @@ demo: $(INSTALLED) ## The whole journey on this machine, in about three minutes
 	$(BIN)/tradewind demo
 
 test: $(INSTALLED) types ## Format, lint, types and all tests that a plain machine can run
-	$(BIN)/pytest
+	@failed=0; \
+	$(BIN)/pytest -n 2 -m "not slow and not lab and not gpu" || failed=1; \
+	$(BIN)/pytest -m "slow and not lab and not gpu" || failed=1; \
+	exit $$failed
 
 check: $(INSTALLED) types ## The same with the fast tests only
-	$(BIN)/pytest -m "not lab and not gpu and not slow"
+	$(BIN)/pytest -n 2 -m "not slow and not lab and not gpu"
 
 lab: $(INSTALLED) ## Tests that need root
 	$(BIN)/pytest -m lab $(LAB)

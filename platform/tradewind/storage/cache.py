@@ -305,7 +305,7 @@ def _remove_unpinned(path: Path) -> bool:
     except OSError as exc:
         return isinstance(exc, FileNotFoundError)
     try:
-        if not _try_lock(descriptor):
+        if not _try_lock(descriptor) or not _is_at(descriptor, path):  # by now the name may be another download's
             return False
         path.unlink(missing_ok=True)
         return True

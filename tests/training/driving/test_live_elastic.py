@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.timeout(450)
 def test_run_goes_on_with_what_is_left_and_takes_what_comes(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.training.driving.elastic_run", str(tmp_path)],
