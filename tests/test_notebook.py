@@ -10,13 +10,16 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from tests.reports.conftest import RUN, journey
+from tests.tuning import sweeps
 from tradewind import notebook
 from tradewind.datasets import Dataset
-from tradewind.records import EndpointState
+from tradewind.records import EndpointState, SweepPage
 from tradewind.registry import Model
 from tradewind.serving import Endpoint
 from tradewind.storage import Store, open_store
 from tradewind.training import Run
+from tradewind.tuning import Sweep
+from tradewind.tuning.journal import SweepFiles
 from tradewind.workspace import Report
 
 WICKED = "<script>alert('ahoy')</script>&amp;"
@@ -131,6 +134,18 @@ def test_run_that_has_just_begun_shows_what_there_is(formatter: Any, store: Stor
         if not item.key.endswith("run.json"):
             store.delete(item.key)
     assert "running" in formatter(run)
+
+
+def test_sweep_shows_its_trials_and_their_curves(formatter: Any, store: Store) -> None:
+    files = SweepFiles(store, "rates")
+    store.put(files.key("sweep.json"), sweeps.start().model_copy(update={"sweep": "rates"}).to_json())
+    assert "no held-out loss yet" in formatter(Sweep(store, "rates"))
+    page = SweepPage(sweep="rates", number=1, process=sweeps.PROCESS, events=tuple(sweeps.events()))
+    store.put(files.pages.key(1), page.to_json())
+    html = formatter(Sweep(store, "rates"))
+    assert "svg" in Tags(html).seen
+    for text in ("sweep rates", "20 of 24", "cap 80%", "learning rate"):
+        assert text in html
 
 
 def endpoint(store: Store, **changes: Any) -> Endpoint:

@@ -38,7 +38,7 @@ def tune(folder: Path, *, killer: Any, scheduler: str, trials: int, resume: bool
         judge = (
             ASHAScheduler(time_attr="training_iteration", max_t=STEPS, grace_period=5, reduction_factor=2)
             if scheduler == "asha"
-            else FIFOScheduler()
+            else FIFOScheduler()  # type: ignore[no-untyped-call]
         )
         tuner = ray_tune.Tuner(
             trainable,
@@ -54,7 +54,7 @@ def tune(folder: Path, *, killer: Any, scheduler: str, trials: int, resume: bool
     results = tuner.fit()
     wall_s = time.monotonic() - began
     best = results.get_best_result(scope="all")
-    assert best.config
+    assert best.config and best.metrics_dataframe is not None  # noqa: PT018
     objective = float(best.metrics_dataframe["loss"].min())
     found = {
         "wall_s": round(wall_s, 2),
@@ -75,7 +75,7 @@ def _space(trial: Any) -> None:
 def _train(config: dict[str, Any]) -> None:
     from ray import tune as ray_tune
 
-    from tests.tuning.toy import note, objective
+    from tests.tuning.sea import note, objective
 
     step = 0
     if checkpoint := ray_tune.get_checkpoint():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tradewind.errors import TradewindError
 
 if TYPE_CHECKING:
-    from tradewind.specs import DatasetSpec, Reference, ServeSpec, Spec, TrainSpec
+    from tradewind.specs import DatasetSpec, Reference, ServeSpec, Spec, TrainSpec, TuneSpec
     from tradewind.workspace import Workspace
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Spec",
     "TradewindError",
     "TrainSpec",
+    "TuneSpec",
     "Workspace",
     "__version__",
 ]
@@ -28,7 +29,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    **dict.fromkeys(("DatasetSpec", "Reference", "ServeSpec", "Spec", "TrainSpec"), "tradewind.specs"),
+    **dict.fromkeys(("DatasetSpec", "Reference", "ServeSpec", "Spec", "TrainSpec", "TuneSpec"), "tradewind.specs"),
     "Workspace": "tradewind.workspace",
 }
 

@@ -1,4 +1,4 @@
-"""Rich display in notebooks: `%load_ext tradewind.notebook`, and runs, sweeps, datasets, models and endpoints show themselves.
+"""Rich display in notebooks: after `%load_ext tradewind.notebook`, runs, sweeps, datasets and others show themselves.
 
 A run shows its loss curve, a sweep its trials and their curves, everything else a small table.
 """

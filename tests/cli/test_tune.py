@@ -10,6 +10,7 @@ import yaml
 
 from tests.cli.conftest import Tw, fill
 from tests.reports.conftest import RUN
+from tests.samples import dataset_spec, write_text
 from tests.tuning.sweeps import SPEC, events, start
 from tradewind.clusters import this_process
 from tradewind.records import SweepEvent, SweepPage, SweepResumed
@@ -168,3 +169,22 @@ class TestRefusal:
     def test_dataset_that_is_not_there_is_named(self, tw: Tw, empty: Path, spec: Path) -> None:
         answer = tw("tune", spec, "-w", empty)
         assert (answer.exit_code, "no dataset named 'pystdlib'" in answer.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_sweep_runs_to_its_end_and_its_best_trial_becomes_a_model(tw: Tw, tmp_path: Path) -> None:
+    place, path = tmp_path / "ws", tmp_path / "sweep.yaml"
+    Workspace(str(place)).datasets.add(dataset_spec(write_text(tmp_path / "text", documents=12), name="logbook"))
+    train = {
+        "name": "pilot", "dataset": "logbook", "workers": 1, "max_steps": 6, "checkpoint_every_s": 0.01,
+        "model": {"hidden": 16, "layers": 1, "heads": 2}, "batch": {"sequences": 2, "tokens_per_sequence": 8},
+    }  # fmt: skip
+    space = {"optimizer.learning_rate": {"choice": [0.001, 0.003, 0.01]}}
+    path.write_text(yaml.safe_dump({"kind": "tune", "name": "rates", "train": train, "space": space, "trials": 1}))
+    assert tw("tune", path, "-w", place).exit_code == 0
+    answer = tw("tune", "resume", "rates", "--trials", 2, "-w", place, "--json")
+    assert (answer.exit_code, answer.json["status"], len(answer.json["trials"])) == (0, "finished", 2)
+    best = tw("tune", "best", "last", "--register", "pilot", "--alias", "prod", "-w", place, "--json").json
+    assert best["model"] == "pilot@1"
+    record = Workspace(str(place)).models.get("pilot@prod").record
+    assert f"run:{best['run']}" in record.parents

@@ -9,7 +9,17 @@ import pytest
 import tradewind
 from tests.house.test_layers import HOUSE
 
-PUBLIC = ["DatasetSpec", "Reference", "ServeSpec", "Spec", "TradewindError", "TrainSpec", "Workspace", "__version__"]
+PUBLIC = [
+    "DatasetSpec",
+    "Reference",
+    "ServeSpec",
+    "Spec",
+    "TradewindError",
+    "TrainSpec",
+    "TuneSpec",
+    "Workspace",
+    "__version__",
+]
 
 PACKAGES = sorted(path.parent.name for path in HOUSE.glob("*/__init__.py"))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -52,10 +53,21 @@ from tradewind.records import (
     StopRequest,
     StoredFile,
     Sweep,
+    SweepEnd,
+    SweepGuarded,
+    SweepPage,
+    SweepResumed,
+    SweepStart,
+    SweepStop,
     TagMove,
     TierChange,
     TierMove,
     TokenizerFile,
+    TrialEnd,
+    TrialFailed,
+    TrialPreempted,
+    TrialReport,
+    TrialStart,
     Usage,
     now,
 )
@@ -251,6 +263,24 @@ EXAMPLES: tuple[tuple[Record, str], ...] = (
         ),
         "scaling window:chat/9",
     ),
+    (SweepStart(sweep="rates", spec={}, machine=MACHINE, process=PROCESS), "tune:rates"),
+    (
+        SweepPage(
+            sweep="rates", number=2, process=PROCESS,
+            events=(
+                TrialStart(number=0, values={"seed": 3, "optimizer.betas": [0.9, 0.95]}, run="rates-000-1"),
+                TrialReport(number=0, step=5, objective=math.inf),
+                TrialPreempted(number=0, message="worker 7 vanished", step=5, reached=8),
+                TrialFailed(number=0, message="no room", log=("one", "two")),
+                TrialEnd(number=0, status="pruned", objective=2.5),
+                SweepGuarded(guard="price", action="pause", message="too dear", numbers={"cap": 0.8}),
+                SweepResumed(process=PROCESS, spec={}),
+                SweepEnd(status="stopped", best=0, objective=2.5),
+            ),
+        ),
+        "tune page:rates/2",
+    ),
+    (SweepStop(sweep="rates", host="quay"), "tune stop:rates"),
     (EgressChange(change=7, writer="w", limit_nusd=10**10, reserved_nusd=5, by_nusd=-2), "egress:7"),
 )  # fmt: skip
 

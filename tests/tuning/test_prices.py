@@ -67,7 +67,13 @@ def test_hazard_that_lets_no_work_end_is_told() -> None:
     assert "at 6 interruptions an hour work on the spot market would never end" in found.reason
 
 
-@pytest.mark.parametrize("quote", [Quote(None, 1.0, "x"), Quote(0.2, None, "x"), Quote(None, None, "x")])
+def test_machine_on_demand_is_worked_on_whatever_the_cap() -> None:
+    found = PriceGuard(cap=0.1).choose(Quote(None, 1.0, "x"))
+    assert (found.way, found.usd_per_hour) == ("on_demand", 1.0)
+    assert found.reason == "on demand at $1.00 an hour: x is no spot machine"
+
+
+@pytest.mark.parametrize("quote", [Quote(0.2, None, "x"), Quote(None, None, "x")])
 def test_price_that_nobody_knows_is_no_reason_to_spend(quote: Quote) -> None:
     found = PriceGuard().choose(quote)
     assert (found.way, found.usd_per_hour) == ("pause", 0.0)
@@ -99,6 +105,7 @@ def test_best_is_the_machine_whose_work_is_cheapest_in_the_end() -> None:
     assert guard.best([spiked, dear]).quote in (spiked, dear)
     assert replace(guard, otherwise="pause").best([spiked, dear]).quote is dear
     assert guard.best([cheap, OWN]).way == "own"
+    assert replace(guard, otherwise="pause").best([spiked, Quote(None, 0.9, "steady")]).way == "on_demand"
     with pytest.raises(SpecError, match="no machine"):
         guard.best([])
 

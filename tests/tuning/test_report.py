@@ -66,7 +66,10 @@ def test_texts_of_users_are_escaped() -> None:
 
 def test_sweep_that_has_said_nothing_yet_has_a_page() -> None:
     assert "None of 0 trials has said a held-out loss yet." in sweep_page(standing_of(start(), []))
-    told: list[SweepEvent] = [TrialStart(number=0, values={"model.layers": 2}, run="r"), TrialEnd(number=0, status="failed", message="x")]
+    told: list[SweepEvent] = [
+        TrialStart(number=0, values={"model.layers": 2}, run="r"),
+        TrialEnd(number=0, status="failed", message="x"),
+    ]
     page = sweep_page(standing_of(start(), told))
     assert re.findall(r"<h2>(.*?)</h2>", page) == ["How it stands", "Trials, best first", "Errors", "Spec"]
 

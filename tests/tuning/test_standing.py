@@ -55,7 +55,13 @@ def test_best_trial_is_the_one_with_the_best_checkpoint(goal: str, best: int) ->
 
 def test_failed_trial_and_one_that_is_no_number_are_never_the_best() -> None:
     second = STARTED.model_copy(update={"number": 1})
-    told: list[SweepEvent] = [STARTED, second, report(20, 0.1), report(20, math.nan, number=1), TrialEnd(number=0, status="failed")]
+    told: list[SweepEvent] = [
+        STARTED,
+        second,
+        report(20, 0.1),
+        report(20, math.nan, number=1),
+        TrialEnd(number=0, status="failed"),
+    ]
     assert standing_of(start(), told).best is None
 
 

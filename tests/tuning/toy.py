@@ -11,9 +11,9 @@ import math
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
+from tests.tuning.sea import LOG, note, objective
 from tradewind.records import CheckpointRecord, StepMetrics, StoredFile
 from tradewind.specs import TuneSpec
 from tradewind.training import recovery
@@ -25,15 +25,6 @@ from tradewind.tuning import Work
 
 CHECKPOINT_EVERY = 5
 SLEEP = "TOY_SLEEP_S"
-LOG = "TOY_LOG"
-
-
-def objective(rate: float, decay: float, step: int) -> float:
-    """Best near a rate of 1e-3 and a decay of 0.1; the noise is the same whenever the same step is made."""
-    digest = hashlib.sha256(f"{rate:.9g}/{decay:.9g}/{step}".encode()).digest()
-    noise = int.from_bytes(digest[:4], "big") / 2**32 - 0.5
-    far = (math.log10(rate) + 3) ** 2 + 4 * (decay - 0.1) ** 2
-    return 0.1 + 0.3 * far + math.exp(-step / 6) + 0.02 * noise
 
 
 def train(job: Job) -> None:
@@ -77,13 +68,6 @@ def save(files: RunFiles, step: int, loss: float, seconds: float) -> None:
     files.store.put(files.key(f"checkpoints/{step:09d}.json"), record.to_json())
 
 
-def note(trial: str, step: int) -> None:
-    """A line for each step that is really made: trial, step, time, process."""
-    if path := os.environ.get(LOG):
-        with Path(path).open("a") as file:
-            file.write(f"{trial} {step} {time.time():.3f} {os.getpid()}\n")
-
-
 def crash(job: Job) -> None:
     """Fails at once for large rates; else as `train`."""
     if job.spec.optimizer.learning_rate > 1e-2:
@@ -111,13 +95,15 @@ def suicide(job: Job) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+__all__ = ["LOG", "SLEEP", "objective"]
+
 TOY = Work("tests.tuning.toy:train", modules=("tests.tuning.toy",), groups=False)
 NAN = Work("tests.tuning.toy:nan", modules=("tests.tuning.toy",), groups=False)
 SUICIDE = Work("tests.tuning.toy:suicide", modules=("tests.tuning.toy",), groups=False)
 CRASH = Work("tests.tuning.toy:crash", modules=("tests.tuning.toy",), groups=False)
 
 
-def toy_spec(*, max_steps: int = 20, scheduler: str = "none", **changes: Any) -> TuneSpec:
+def toy_spec(*, max_steps: int = 20, scheduler: str | dict[str, Any] = "none", **changes: Any) -> TuneSpec:
     return TuneSpec.of(
         **{
             "name": "toy",
@@ -130,7 +116,7 @@ def toy_spec(*, max_steps: int = 20, scheduler: str = "none", **changes: Any) ->
                 "optimizer.learning_rate": {"log_uniform": [1e-5, 1e-1]},
                 "optimizer.weight_decay": {"uniform": [0, 1]},
             },
-            "scheduler": {"kind": scheduler, "grace_steps": 5},
+            "scheduler": {"kind": scheduler, "grace_steps": 5} if isinstance(scheduler, str) else scheduler,
             "seed": 7,
             **changes,
         }

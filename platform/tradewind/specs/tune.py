@@ -201,6 +201,8 @@ class TuneSpec(Spec):
         model: Any = TrainSpec
         if key == "name":
             return "each trial has a name of its own"
+        if self.scheduler.kind == "pbt" and not key.startswith("optimizer."):
+            return "pbt changes values of a model that trains: only those of optimizer can be"
         for part in key.split("."):
             fields = getattr(model, "model_fields", None)
             if fields is None or part not in fields:

@@ -70,7 +70,7 @@ class BudgetGuard:
 
     limit_usd: float | None = None
     limit_s: float | None = None
-    """From the start of the sweep."""
+    """Of the time in which the sweep is driven: pauses between drivers do not count."""
     look_s: float = 1.0
     leave_s: float = 10.0
 

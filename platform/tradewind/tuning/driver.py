@@ -75,6 +75,8 @@ class Live:
     """What it ends as, once its worker has stopped."""
     leaves: str = ""
     """Why it was asked to leave and not to come back."""
+    is_refused: bool = False
+    """By a guard, when it wanted to go on."""
 
     @property
     def works(self) -> bool:
@@ -122,7 +124,7 @@ class Driver:
             while True:
                 self._turn()
                 if end := self._ending():
-                    self._endings.shutdown(wait=True)
+                    self._endings.shutdown(wait=True)  # of runs, before that of the sweep
                     self._journal.say(end)
                     self._journal.write()
                     return end
@@ -336,9 +338,9 @@ class Driver:
 
     def _place(self) -> None:
         """Give free slots to trials that were begun, and then to new ones."""
-        for live in [one for one in self._live.values() if not one.works]:
-            if live.verdict or not self._has_room(live) or not self._resume(live):
-                continue
+        for live in [one for one in self._live.values() if not one.works and not one.verdict]:
+            if self._has_room(live):
+                self._resume(live)
         while not self._closing and self._next < self._search.most and self._may_begin():
             place = self._slots.take()
             if place is None:
@@ -346,8 +348,11 @@ class Driver:
             self._begin(place)
 
     def _has_room(self, live: Live) -> bool:
+        """Whether the guards let a trial go on that had to leave. What it still needs is less than a new one needs."""
         share = max(0.0, 1 - live.reached / self._spec.train.max_steps)
-        return self._admitted(self._guarding.admit(self._going(), self.spent_usd, share=share))
+        refusal = self._guarding.admit(self._going(), self.spent_usd, share=share)
+        live.is_refused = refusal is not None and not self._admitted(refusal)
+        return not live.is_refused
 
     def _may_begin(self) -> bool:
         return self._admitted(self._guarding.admit(self._going(), self.spent_usd))
@@ -466,7 +471,7 @@ class Driver:
             return self._ended(*self._closing)
         if self._guarding.is_paused or self._parked_by_price():
             return None
-        if self._live and not self._guarding.refusal:
+        if any(not live.is_refused for live in self._live.values()):
             return None
         if self._next >= self._search.most and not self._live and not self._parked:
             return self._ended("finished", "")
@@ -484,6 +489,9 @@ class Driver:
         return bool(back)
 
     def _ended(self, status: Literal["finished", "stopped", "failed"], message: str) -> SweepEnd:
+        for live in self._live.values():
+            if live.job:
+                self._endings.submit(self._trials.interrupt, live.job, message or "the sweep has ended")
         objective, best = self._best or (None, None)
         return SweepEnd(
             status=status, message=message, best=best, objective=objective, cost_usd=self.spent_usd,

@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from pathlib import Path
 
 IDLE_S = 20.0
 START_S = 120.0
-SOCKET, LOCK, OUTPUT = "nursery.sock", "nursery.lock", "nursery.log"
+SOCKET, LOCK, OUTPUT, OVER = "nursery.sock", "nursery.lock", "nursery.log", "over"
 
 
 def raise_workers(folder: Path, lock: int, modules: Sequence[str], serve: Callable[[Connection], None]) -> None:
@@ -42,10 +43,10 @@ def raise_workers(folder: Path, lock: int, modules: Sequence[str], serve: Callab
     listener.listen(64)
     for name in modules:
         importlib.import_module(name)
-    listener.settimeout(1.0)
+    listener.settimeout(0.2)
     alive: set[int] = set()
     last = time.monotonic()
-    while alive or time.monotonic() - last < IDLE_S:
+    while alive or (time.monotonic() - last < IDLE_S and not (folder / OVER).exists()):
         with contextlib.suppress(TimeoutError):
             accepted, _ = listener.accept()
             child = os.fork()
@@ -86,7 +87,7 @@ def _ended(alive: set[int]) -> set[int]:
 def ask(folder: Path, modules: Sequence[str]) -> Connection:
     """A connection to a new worker of the nursery in a folder, which is started where there is none.
 
-    Raises TimeoutError, with what the nursery said last, when it does not start.
+    Raises TimeoutError when it does not start.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     until = time.monotonic() + START_S
@@ -95,7 +96,7 @@ def ask(folder: Path, modules: Sequence[str]) -> Connection:
             return _connected(folder)
         begin(folder, modules)
         time.sleep(0.05)
-    raise TimeoutError(f"no workers can be started: {_last_words(folder)}")
+    raise TimeoutError(f"no nursery answers in {folder}")
 
 
 def begin(folder: Path, modules: Sequence[str]) -> None:
@@ -107,7 +108,7 @@ def begin(folder: Path, modules: Sequence[str]) -> None:
         except BlockingIOError:
             return
         command = [sys.executable, "-m", "tradewind.tuning.nursery", str(folder), str(lock.fileno()), *modules]
-        subprocess.Popen(  # noqa: S603 - the lock goes with it, for as long as it lives
+        process = subprocess.Popen(  # noqa: S603 - the lock goes with it, for as long as it lives
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -116,6 +117,13 @@ def begin(folder: Path, modules: Sequence[str]) -> None:
             pass_fds=(lock.fileno(),),
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
+    threading.Thread(target=process.wait, name="tradewind-nursery", daemon=True).start()  # so that it leaves no zombie
+
+
+def end(folder: Path) -> None:
+    """Let the nursery of a folder end with its last worker, and not wait for others."""
+    if folder.is_dir():
+        (folder / OVER).touch()
 
 
 def _connected(folder: Path) -> Connection:
@@ -128,7 +136,8 @@ def _connected(folder: Path) -> Connection:
     return Connection(joined.detach())
 
 
-def _last_words(folder: Path) -> str:
+def last_words(folder: Path) -> str:
+    """The last line that a nursery wrote."""
     path = folder / OUTPUT
     lines = path.read_text(errors="replace").split("\n") if path.exists() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")

@@ -25,7 +25,7 @@ class Quote:
     """What one machine costs for an hour at a moment."""
 
     spot_usd: float | None
-    """None where there is no spot market, or no price of it."""
+    """None for a machine that is not rented on the spot market: then there is nothing to guard."""
     on_demand_usd: float | None
     """None where there is no such price. 0 for a machine that is paid for anyway."""
     what: str = ""
@@ -132,6 +132,9 @@ class PriceGuard:
             return self._choice(
                 "own", 0.0, quote, f"{quote.what or 'the machine'} is paid for: its time alone is counted"
             )
+        if quote.spot_usd is None and quote.on_demand_usd is not None:
+            reason = f"on demand at {format_usd(quote.on_demand_usd)} an hour: {quote.what or 'it'} is no spot machine"
+            return self._choice("on_demand", quote.on_demand_usd, quote, reason)
         complaint = self._complaint(quote)
         if complaint is None:
             spot = quote.spot_usd or 0.0
@@ -142,7 +145,10 @@ class PriceGuard:
         return self._choice("pause", 0.0, quote, f"paused, since {complaint}")
 
     def best(self, quotes: Iterable[Quote]) -> Choice:
-        """Of several machines that would do, the cheapest in the end. Raises SpecError when there is none."""
+        """Of several machines that would do, the cheapest in the end: one on demand where spot costs too much.
+
+        Raises SpecError when there is none.
+        """
         choices = [self.choose(quote) for quote in quotes]
         if not choices:
             raise SpecError("there is no machine to have a price", hint="name candidates in the cluster's file")
@@ -168,8 +174,7 @@ class PriceGuard:
         spot, on_demand = quote.spot_usd, quote.on_demand_usd
         of = f" of {quote.what}" if quote.what else ""
         if spot is None or on_demand is None:
-            market = "on demand" if on_demand is None else "on the spot market"
-            return f"no price {market}{of} is known; one can be stated with `tw catalog apply`"
+            return f"no price on demand{of} is known; one can be stated with `tw catalog apply`"
         price = f"the spot price{of}, {format_usd(spot)} an hour,"
         if spot > self.cap * on_demand:
             limit = f"the cap of {self.cap:.0%} of the {format_usd(on_demand)} on demand"

@@ -78,11 +78,14 @@ class Slot:
             self._send("leave", reason, deadline_unix_s)
 
     def _raise(self) -> None:
-        """Get a worker from the machine's nursery."""
-        self._worker = nursery.ask(self._folder, self._work.modules)
-        birth = Birth(dict(os.environ), os.getcwd(), self._work, self._threads)  # noqa: PTH109
-        self._worker.send_bytes(pickle.dumps(birth))
-        self._pid = pickle.loads(self._worker.recv_bytes())  # noqa: S301
+        """Get a worker from the machine's nursery. Raises RunError, with what the nursery said last."""
+        try:
+            self._worker = nursery.ask(self._folder, self._work.modules)
+            birth = Birth(dict(os.environ), os.getcwd(), self._work, self._threads)  # noqa: PTH109
+            self._worker.send_bytes(pickle.dumps(birth))
+            self._pid = pickle.loads(self._worker.recv_bytes())  # noqa: S301
+        except (EOFError, OSError) as exc:
+            raise RunError(f"no worker can be started: {nursery.last_words(self._folder)}") from exc
 
     def _send(self, *words: Any) -> None:
         with self._sending:

@@ -215,12 +215,20 @@ class Tuning:
         if spec.train.workers == 1 and is_local():  # loading takes seconds, and Ray's start as well
             nursery.begin(folder_of(self.work, name), self.work.modules)
 
+        try:  # in this thread: the kernel ends the processes of a Ray with the thread that has started them
+            session = self.connect(spec.parallel * spec.train.workers if spec.train.workers > 1 else 1)
+        except Exception as exc:
+            _record_failure(journal, exc)
+            raise
+
         def drive() -> None:
             try:
-                self._drive(files, spec, datasets, events, estimate, journal, name)
+                self._drive(files, spec, datasets, events, estimate, journal, name, session)
             except Exception as exc:  # noqa: BLE001 - the end of the thread: `wait` raises it, the records have it
                 sweep.error = exc
                 _record_failure(journal, exc)
+            finally:
+                nursery.end(folder_of(self.work, name))
 
         thread = threading.Thread(target=drive, name=f"sweep {files.sweep}", daemon=True)
         sweep._driver = thread
@@ -236,6 +244,7 @@ class Tuning:
         estimate: Estimate,
         journal: Journal,
         name: str,
+        session: RaySession,
     ) -> None:
         from tradewind.training.driving import nodes
         from tradewind.tuning.driver import Driver
@@ -243,7 +252,6 @@ class Tuning:
         from tradewind.tuning.room import room
         from tradewind.tuning.trial import Trials
 
-        session = self.connect(spec.parallel * spec.train.workers if spec.train.workers > 1 else 1)
         slots, share = room(spec, session, self.work, name)
         slots.fill()
         guarding = Guarding(
@@ -265,7 +273,10 @@ class Tuning:
         if found is None:
             return Estimate(0.0, 0.0, 0.0, "nothing is known")
         seconds = found.seconds.value
-        return Estimate(found.usd.value, seconds, seconds * spec.train.workers, found.basis)
+        machine_s = seconds * spec.train.workers
+        if self.prices is None or is_local():
+            return Estimate(found.usd.value, seconds, machine_s, found.basis)
+        return Estimate(machine_s * self.prices().usd_per_hour / HOUR_S, seconds, machine_s, found.basis)
 
 
 def _budget(spec: TuneSpec) -> BudgetGuard:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from tradewind.registry import Models
 from tradewind.serving import Endpoint
 from tradewind.serving.autoscaling.history import decisions_of, read_windows, windows_of
 from tradewind.serving.autoscaling.replay import repeat
-from tradewind.serving.autoscaling.serve_policy import signals_from
+from tradewind.serving.autoscaling.serve_policy import settings_of, signals_from
 from tradewind.serving.front.board import BoardSignals
 from tradewind.serving.report import ReplicaReport
 
@@ -37,6 +38,16 @@ def test_replicas_that_have_not_reported_yet_are_starting() -> None:
 def test_more_replicas_than_asked_for_are_not_starting() -> None:
     board = BoardSignals(0.0, tuple(ReplicaReport(name, URL, "ready", 1.0) for name in "abc"), 0, 0.0, 0.0)
     assert signals_from(board, time_s=0.0, target=1, capacity=1.0).starting == 0
+
+
+def test_profile_and_concurrency_become_settings_of_the_policy() -> None:
+    def settings(**values: Any) -> dict[str, float]:
+        return settings_of(tw.ServeSpec.of(name="chat", model="pilot", max_concurrency=6, **values))
+
+    room = {name: settings(scaling={}, profile=name)["room"] for name in ("latency", "balanced", "throughput")}
+    assert room["latency"] > room["balanced"] > room["throughput"]
+    assert settings(scaling={})["slots"] == 6
+    assert settings(scaling={"policy": "classic"}) == {}
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ class ServePolicy:
         assert self._spec.scaling is not None
         self._name = self._spec.scaling.policy
         self._limits = Limits.of(self._spec.scaling)
-        self._settings = {"room": ROOM_OF_PROFILE[self._spec.profile]} if self._name == "tokens" else {}
+        self._settings = settings_of(self._spec)
         self._policy = policy(self._name, self._limits, **self._settings)
         self._store_url = workspace or self._spec.workspace or default_url()
         self._capacity = capacity_of(self._spec)
@@ -98,6 +98,13 @@ class ServePolicy:
 
         actor = ray.remote(Watch).options(num_cpus=0, max_concurrency=100)
         return actor.remote(application, self._spec.name, self._store_url, self._name, self._limits, self._settings)
+
+
+def settings_of(spec: ServeSpec) -> dict[str, float]:
+    """What the spec says beyond the limits, for a policy that knows these settings."""
+    if spec.scaling is None or spec.scaling.policy != "tokens":
+        return {}
+    return {"room": ROOM_OF_PROFILE[spec.profile], "slots": float(spec.max_concurrency)}
 
 
 def signals_from(board: Any, *, time_s: float, target: int, capacity: float) -> Signals:

@@ -128,3 +128,10 @@ def test_replica_carries_what_it_is_seen_to_carry() -> None:
     assert decision.target == 2
     more = policy.decide(signals(81, busy(6), arrivals_per_s=2.0))
     assert more.inputs["capacity"] == pytest.approx(6 * 256)
+
+
+def test_replica_carries_no_more_than_the_slots_that_are_said() -> None:
+    policy = Tokens(Limits(), room=0.0, slots=2)
+    decision = policy.decide(signals(0, busy(2, waiting=4), arrivals_per_s=1.0))
+    assert decision.inputs["capacity"] == 2 * 256
+    assert decision.target > 1

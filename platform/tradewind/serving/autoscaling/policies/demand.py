@@ -25,13 +25,13 @@ class Demand:
     which holds with a queue and without one. What ends is what came less what more there is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slots: float | None = None) -> None:
         self.request_tokens = TOKENS_OF_A_REQUEST
         self.arrivals_per_s = 0.0
         self.trend_per_s2 = 0.0
         self.working_tokens = 0.0
-        self.slots: float | None = None
-        """Requests that a replica works on while others wait for it; None until all had some waiting."""
+        self.slots = slots
+        """Requests that a replica works on while others wait for it: what is said first, then what is seen."""
         self._working = self._ended_per_s = 0.0
         self._requests = 0
         self._time_s: float | None = None

@@ -34,12 +34,15 @@ SLACK = 0.1
 
 
 class Tokens:
-    """`room` is kept free for what comes unevenly, where the limits do not say how much a replica should hold."""
+    """`room` is kept free for what comes unevenly, where the limits do not say how much a replica should hold.
 
-    def __init__(self, limits: Limits, *, room: float = ROOM) -> None:
+    `slots` is how many requests a replica works on at a time, where that is known.
+    """
+
+    def __init__(self, limits: Limits, *, room: float = ROOM, slots: float | None = None) -> None:
         self.limits = limits
         self.room = room
-        self._demand = Demand()
+        self._demand = Demand(slots)
         self._reported = 0.0
         self._steady = Steady(limits)
 
