@@ -15,12 +15,12 @@ demo: $(INSTALLED) ## The whole journey on this machine, in about three minutes
 
 test: $(INSTALLED) types ## Format, lint, types and all tests that a plain machine can run
 	@failed=0; \
-	$(BIN)/pytest -n 2 -m "not slow and not lab and not gpu" || failed=1; \
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not lab and not gpu" || failed=1; \
 	$(BIN)/pytest -m "slow and not lab and not gpu" || failed=1; \
 	exit $$failed
 
 check: $(INSTALLED) types ## The same with the fast tests only
-	$(BIN)/pytest -n 2 -m "not slow and not lab and not gpu"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not lab and not gpu"
 
 lab: $(INSTALLED) ## Tests that need root
 	$(BIN)/pytest -m lab $(LAB)

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from tradewind.errors import NotFoundError, SpecError
-from tradewind.specs import KINDS, CatalogSpec, ClusterSpec, DatasetSpec, ModelSpec, ServeSpec, Spec, TrainSpec, load
+from tradewind.specs import (
+    KINDS,
+    CatalogSpec,
+    ClusterSpec,
+    DatasetSpec,
+    ModelSpec,
+    ServeSpec,
+    Spec,
+    TrainSpec,
+    TuneSpec,
+    load,
+)
 
 Write = Callable[[str], Path]
 
@@ -24,6 +35,12 @@ kind: cluster
 name: harbour
 head: {place: aws/us-west-2, machine: m7i.large}
 groups: {cpu: {candidates: [{place: aws/us-west-2, machine: m6i.2xlarge}]}}
+"""
+TUNE = """\
+kind: tune
+name: rates
+train: {name: pilot, dataset: stdlib@1}
+space: {optimizer.learning_rate: {log_uniform: [1e-4, 1e-2]}}
 """
 
 
@@ -45,7 +62,14 @@ def refusal(path: Path) -> SpecError:
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [(TRAIN, TrainSpec), (DATASET, DatasetSpec), (SERVE, ServeSpec), (CATALOG, CatalogSpec), (CLUSTER, ClusterSpec)],
+    [
+        (TRAIN, TrainSpec),
+        (DATASET, DatasetSpec),
+        (SERVE, ServeSpec),
+        (CATALOG, CatalogSpec),
+        (CLUSTER, ClusterSpec),
+        (TUNE, TuneSpec),
+    ],
 )
 def test_few_lines_are_enough_for_each_kind(write: Write, text: str, kind: type[Spec]) -> None:
     path = write(text)
@@ -54,7 +78,7 @@ def test_few_lines_are_enough_for_each_kind(write: Write, text: str, kind: type[
 
 
 def test_every_kind_has_an_example_in_these_tests() -> None:
-    assert {text.split()[1] for text in (TRAIN, DATASET, SERVE, CATALOG, CLUSTER)} == set(KINDS)
+    assert {text.split()[1] for text in (TRAIN, DATASET, SERVE, CATALOG, CLUSTER, TUNE)} == set(KINDS)
 
 
 def test_units_are_read_in_a_spec(write: Write) -> None:
