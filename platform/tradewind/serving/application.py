@@ -173,7 +173,7 @@ def _scaling(spec: ServeSpec, store_url: str) -> AutoscalingConfig:
         downscale_delay_s=0,
         downscale_to_zero_delay_s=0,
         metrics_interval_s=0.5,
-        look_back_period_s=0.5,
+        look_back_period_s=1.0,
         policy=AutoscalingPolicy(  # type: ignore[no-untyped-call]
             policy_function="tradewind.serving.autoscaling.serve_policy:ServePolicy",
             policy_kwargs={"spec": spec.model_dump(mode="json"), "workspace": store_url},
