@@ -30,7 +30,8 @@ LISTINGS = [("datasets", "list"), ("runs", "list"), ("models", "list"), ("endpoi
 def test_commands_are_these() -> None:
     """A command is added, renamed or taken away on purpose."""
     assert sorted(" ".join(words) for words in COMMANDS) == [
-        "", "autoscale", "autoscale replay", "autoscale show", "budgets", "budgets list", "budgets remove", "budgets set", "catalog", "catalog apply", "catalog drop",
+        "", "autoscale", "autoscale replay", "autoscale show", "budgets", "budgets list", "budgets remove",
+        "budgets set", "catalog", "catalog apply", "catalog drop",
         "catalog refresh", "catalog show", "catalog snapshots", "chaos", "chaos kill", "chaos notice", "cluster",
         "cluster doctor", "cluster lint", "cluster render", "cluster status", "cluster sweep", "datasets",
         "datasets add", "datasets budget", "datasets copies", "datasets diff", "datasets drop-copy", "datasets gc",
