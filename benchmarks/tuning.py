@@ -103,10 +103,16 @@ def _after_kill(wish: dict[str, Any], folder: str, after: int) -> dict[str, Any]
         time.sleep(0.02)
     first.kill()
     first.wait()
-    before, moment = len(_lines(log)), time.time()
-    again = _run({**wish, "resume": True}, folder)
-    new = [line for line in _lines(log)[before:] if float(line[2]) > moment + 0.5]
-    return {**again, "to_first_step_s": round(float(new[0][2]) - moment, 2) if new else None}
+    moment = time.time()
+    old = {line[3] for line in _lines(log)}
+    resumed = _run({**wish, "resume": True}, folder)
+    later = [line for line in _lines(log) if float(line[2]) > moment]
+    new = [line for line in later if line[3] not in old]
+    return {
+        **resumed,
+        "to_first_step_s": round(float(new[0][2]) - moment, 2) if new else None,
+        "orphaned_steps": len(later) - len(new),
+    }
 
 
 def _lines(log: Path) -> list[list[str]]:
@@ -175,7 +181,7 @@ class Killer(threading.Thread):
 def tune_ours(folder: Path, *, killer: Killer, scheduler: str, trials: int, resume: bool = False) -> dict[str, Any]:
     import tradewind as tw
     from tests.samples import dataset_spec, write_text
-    from tests.tuning.toy import TOY, toy_spec
+    from tests.tuning.wishes import TOY, toy_spec
     from tradewind.tuning import Tuning
 
     with tw.Workspace(str(folder / "workspace")) as workspace:

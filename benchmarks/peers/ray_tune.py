@@ -20,7 +20,7 @@ def tune(folder: Path, *, killer: Any, scheduler: str, trials: int, resume: bool
     from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
-    from tests.tuning.toy import toy_spec
+    from tests.tuning.wishes import toy_spec
     from tradewind.tuning.search import SeededSampler
 
     ray.init(

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.samples import dataset_spec, write_text
-from tests.tuning.toy import LOG, SLEEP, TOY, toy_spec
+from tests.tuning.sea import LOG, SLEEP
+from tests.tuning.wishes import TOY, toy_spec
 from tradewind.tuning import Sweep, Tuning, Work
 from tradewind.workspace import Workspace
 

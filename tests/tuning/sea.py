@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 LOG = "TOY_LOG"
+SLEEP = "TOY_SLEEP_S"
 
 
 def objective(rate: float, decay: float, step: int) -> float:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.tuning import quick
+from tradewind.clusters import this_process
 from tradewind.errors import RunError
 from tradewind.tuning import nursery
 from tradewind.tuning.slots import Slot
@@ -40,7 +41,7 @@ def until_gone(path: Path) -> None:
 
 
 def slot_in(folder: Path) -> Slot:
-    slot = Slot(WORK, 1, "test")
+    slot = Slot(WORK, 1, "test", this_process())
     slot._folder = folder
     return slot
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.tuning.toy import objective, toy_spec
+from tests.tuning.sea import objective
+from tests.tuning.wishes import toy_spec
 from tradewind.records import SweepEvent, TrialEnd, TrialReport, TrialStart
 from tradewind.specs import TuneSpec
 from tradewind.tuning import space

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.tuning.conftest import Yard
-from tests.tuning.toy import CRASH, NAN, SUICIDE, toy_spec
+from tests.tuning.wishes import CRASH, NAN, SUICIDE, toy_spec
 from tradewind.errors import NotFoundError, QuotaError, RunError, SpecError
 from tradewind.records import SweepEnd, TrialEnd, TrialFailed, TrialPreempted, TrialStart
 from tradewind.training import Run

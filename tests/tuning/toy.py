@@ -11,20 +11,16 @@ import math
 import os
 import signal
 import time
-from typing import Any
 
-from tests.tuning.sea import LOG, note, objective
+from tests.tuning.sea import SLEEP, note, objective
 from tradewind.records import CheckpointRecord, StepMetrics, StoredFile
-from tradewind.specs import TuneSpec
 from tradewind.training import recovery
 from tradewind.training.control import Control
 from tradewind.training.job import Job
 from tradewind.training.metrics import MetricsWriter
 from tradewind.training.run import RunFiles
-from tradewind.tuning import Work
 
 CHECKPOINT_EVERY = 5
-SLEEP = "TOY_SLEEP_S"
 
 
 def train(job: Job) -> None:
@@ -93,31 +89,3 @@ def nan(job: Job) -> None:
 
 def suicide(job: Job) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-__all__ = ["LOG", "SLEEP", "objective"]
-
-TOY = Work("tests.tuning.toy:train", modules=("tests.tuning.toy",), groups=False)
-NAN = Work("tests.tuning.toy:nan", modules=("tests.tuning.toy",), groups=False)
-SUICIDE = Work("tests.tuning.toy:suicide", modules=("tests.tuning.toy",), groups=False)
-CRASH = Work("tests.tuning.toy:crash", modules=("tests.tuning.toy",), groups=False)
-
-
-def toy_spec(*, max_steps: int = 20, scheduler: str | dict[str, Any] = "none", **changes: Any) -> TuneSpec:
-    return TuneSpec.of(
-        **{
-            "name": "toy",
-            "train": {
-                "name": "toy", "dataset": "logbook", "workers": 1, "max_steps": max_steps,
-                "model": {"hidden": 32, "layers": 1, "heads": 2},
-                "batch": {"sequences": 4, "tokens_per_sequence": 32},
-            },
-            "space": {
-                "optimizer.learning_rate": {"log_uniform": [1e-5, 1e-1]},
-                "optimizer.weight_decay": {"uniform": [0, 1]},
-            },
-            "scheduler": {"kind": scheduler, "grace_steps": 5} if isinstance(scheduler, str) else scheduler,
-            "seed": 7,
-            **changes,
-        }
-    )  # fmt: skip

@@ -6,13 +6,14 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tradewind.clusters import RaySession
 from tradewind.records import StopRequest
-from tradewind.training.job import Job
-from tradewind.training.run import STOP, RunFiles
 from tradewind.tuning.outcome import Outcome
+
+if TYPE_CHECKING:
+    from tradewind.training.job import Job
 
 
 @dataclass
@@ -33,6 +34,8 @@ class Group:
 
     def leave(self, reason: str, deadline_unix_s: float | None = None) -> None:  # noqa: ARG002 - as a slot does
         """Ask the workers to stop behind a checkpoint."""
+        from tradewind.training.run import STOP, RunFiles
+
         assert self._job
         files = RunFiles(self._job.store, self._job.run)
         files.store.put(files.key(STOP), StopRequest(run=self._job.run, host=reason).to_json())

@@ -20,7 +20,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from tradewind.clusters.process import this_process
 from tradewind.errors import RunError
+from tradewind.records import ProcessName
 from tradewind.tuning import nursery
 from tradewind.tuning.outcome import Outcome
 from tradewind.tuning.work import Work
@@ -39,9 +41,10 @@ def folder_of(work: Work, session: str) -> Path:
 class Slot:
     """The actor. One trial at a time; `leave` is heard meanwhile."""
 
-    def __init__(self, work: Work, threads: int, session: str) -> None:
+    def __init__(self, work: Work, threads: int, session: str, driver: ProcessName) -> None:
         self._work = work
         self._threads = threads
+        self._driver = driver
         self._folder = folder_of(work, session)
         self._worker: Connection | None = None
         self._pid = 0
@@ -81,7 +84,7 @@ class Slot:
         """Get a worker from the machine's nursery. Raises RunError, with what the nursery said last."""
         try:
             self._worker = nursery.ask(self._folder, self._work.modules)
-            birth = Birth(dict(os.environ), os.getcwd(), self._work, self._threads)  # noqa: PTH109
+            birth = Birth(dict(os.environ), os.getcwd(), self._work, self._threads, self._driver)  # noqa: PTH109
             self._worker.send_bytes(pickle.dumps(birth))
             self._pid = pickle.loads(self._worker.recv_bytes())  # noqa: S301
         except (EOFError, OSError) as exc:
@@ -228,5 +231,5 @@ class Slots:
             options["num_gpus"] = self.share.chips
         actor_class: Any = ray.remote(Slot)
         threads = max(1, int(self.share.cpus))
-        actor = actor_class.options(**options).remote(self.work, threads, self.session)
+        actor = actor_class.options(**options).remote(self.work, threads, self.session, this_process())
         return Place(actor, actor.ready.remote())

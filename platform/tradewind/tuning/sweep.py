@@ -7,9 +7,9 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tradewind.clusters import RaySession, is_gone, this_process
 from tradewind.clusters.local import is_local
@@ -28,7 +28,6 @@ from tradewind.records import (
 from tradewind.specs import TuneSpec
 from tradewind.specs.tune import CHANGEABLE
 from tradewind.storage import Store
-from tradewind.training.run import Run
 from tradewind.tuning import nursery
 from tradewind.tuning.budget import BudgetGuard, Estimate
 from tradewind.tuning.journal import FOLDER, Journal, SweepFiles
@@ -37,6 +36,9 @@ from tradewind.tuning.quotes import machine_quote
 from tradewind.tuning.slots import folder_of
 from tradewind.tuning.standing import Standing, TrialStanding, standing_of
 from tradewind.tuning.work import TRAIN, Work
+
+if TYPE_CHECKING:
+    from tradewind.training import Run
 
 LIBRARIES = ("ray", "torch", "optuna", "cmaes", "tradewind")
 POLL_S = 0.3
@@ -85,6 +87,8 @@ class Sweep:
 
     @property
     def best_run(self) -> Run:
+        from tradewind.training import Run
+
         return Run(self.files.store, self.best.run)
 
     def stop(self) -> None:
@@ -214,7 +218,7 @@ class Tuning:
         sweep, name = Sweep(files.store, files.sweep), uuid.uuid4().hex
         if spec.train.workers == 1 and is_local():  # loading takes seconds, and Ray's start as well
             nursery.begin(folder_of(self.work, name), self.work.modules)
-
+        threading.Thread(target=import_module, args=("tradewind.tuning.driver",), daemon=True).start()
         try:  # in this thread: the kernel ends the processes of a Ray with the thread that has started them
             session = self.connect(spec.parallel * spec.train.workers if spec.train.workers > 1 else 1)
         except Exception as exc:
@@ -246,14 +250,15 @@ class Tuning:
         name: str,
         session: RaySession,
     ) -> None:
+        from tradewind.tuning.room import room
+
+        slots, share = room(spec, session, self.work, name)
+        slots.fill()  # they start while the rest is loaded
         from tradewind.training.driving import nodes
         from tradewind.tuning.driver import Driver
         from tradewind.tuning.guarding import Guarding
-        from tradewind.tuning.room import room
         from tradewind.tuning.trial import Trials
 
-        slots, share = room(spec, session, self.work, name)
-        slots.fill()
         guarding = Guarding(
             _budget(spec),
             estimate,

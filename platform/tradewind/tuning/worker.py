@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from tradewind.records import ProcessName
 from tradewind.tuning.outcome import Outcome
 from tradewind.tuning.work import Work
 
 ASK_EVERY_S = 0.5
 """How often a trial asks whether it was pruned."""
+
+
+FOLLOW_EVERY_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Birth:
     folder: str
     work: Work
     threads: int
+    driver: ProcessName
+    """Who drives the sweep: without it nobody would hear of what is done."""
 
 
 def serve(connection: Connection) -> None:
@@ -40,6 +46,7 @@ def serve(connection: Connection) -> None:
     worker = _Worker(birth.work)
     jobs: queue.Queue[bytes] = queue.Queue()
     threading.Thread(target=_listen, args=(connection, jobs), daemon=True).start()
+    threading.Thread(target=_follow, args=(birth.driver,), daemon=True).start()
     worker.prepare(birth.threads)
     connection.send_bytes(pickle.dumps(os.getpid()))
     while True:
@@ -60,6 +67,15 @@ def _listen(connection: Connection, jobs: queue.Queue[bytes]) -> None:
                 recovery.interrupt(*rest)
     except (EOFError, OSError):
         os._exit(0)
+
+
+def _follow(driver: ProcessName) -> None:
+    """End soon after the driver, sooner than Ray does: the next one may give the trial to another worker at once."""
+    from tradewind.clusters import is_gone
+
+    while not is_gone(driver):
+        time.sleep(FOLLOW_EVERY_S)
+    os._exit(0)
 
 
 class _Worker:
