@@ -109,7 +109,7 @@ def _after_kill(wish: dict[str, Any], folder: str, after: int) -> dict[str, Any]
     later = [line for line in _lines(log) if float(line[2]) > moment]
     new = [line for line in later if line[3] not in old]
     return {
-        **resumed,
+        **{key: value for key, value in resumed.items() if key not in ("first_step_s", "overhead_s")},
         "to_first_step_s": round(float(new[0][2]) - moment, 2) if new else None,
         "orphaned_steps": len(later) - len(new),
     }

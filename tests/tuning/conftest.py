@@ -13,6 +13,7 @@ import pytest
 from tests.samples import dataset_spec, write_text
 from tests.tuning.sea import LOG, SLEEP
 from tests.tuning.wishes import TOY, toy_spec
+from tradewind.clusters import notices
 from tradewind.tuning import Sweep, Tuning, Work
 from tradewind.workspace import Workspace
 
@@ -48,6 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     with pytest.MonkeyPatch.context() as patch, Workspace(str(folder / "workspace")) as workspace:
         patch.setenv(LOG, str(log))  # Ray's processes have the environment that it started with
         patch.setenv(SLEEP, "0.1")
+        patch.setenv(notices.RUN, str(folder / "run"))
         workspace.datasets.add(dataset_spec(write_text(folder / "text")), on="local")
         yield Yard(workspace, log)
 

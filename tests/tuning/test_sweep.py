@@ -15,6 +15,7 @@ import pytest
 
 from tests.tuning.conftest import Yard
 from tests.tuning.wishes import CRASH, NAN, SUICIDE, toy_spec
+from tradewind.clusters import notices
 from tradewind.errors import NotFoundError, QuotaError, RunError, SpecError
 from tradewind.records import SweepEnd, TrialEnd, TrialFailed, TrialPreempted, TrialStart
 from tradewind.training import Run
@@ -83,6 +84,24 @@ def test_lost_workers_are_no_failures(yard: Yard) -> None:
     assert 0 < yard.again() <= 5
     steps = [one[1] for one in yard.steps() if one[0] == trial]
     assert set(steps) == set(range(1, 13))
+
+
+def test_trials_leave_with_a_checkpoint_when_their_machine_is_to_go(yard: Yard) -> None:
+    sweep = yard.start(name="notice", trials=2, parallel=2, max_steps=30)
+    until(lambda: any(one[1] == 7 for one in yard.steps()))
+    notices.announce(
+        notices.Notice(reason="a drill", deadline_unix_s=time.time() + 60, kind="preemption", source="drill")
+    )
+    try:
+        until(lambda: sum(isinstance(one, TrialPreempted) for one in sweep.events()) == 2)
+    finally:
+        notices.withdraw()
+    sweep.wait()
+    told = [one for one in sweep.events() if isinstance(one, TrialPreempted)]
+    assert [one.noticed for one in told] == [True, True]
+    assert all(one.step >= one.reached for one in told)
+    assert [one.status for one in sweep.standing().trials] == ["finished"] * 2
+    assert yard.again() == 0
 
 
 def test_a_sweep_that_was_stopped_goes_on_without_a_step_made_twice(yard: Yard) -> None:

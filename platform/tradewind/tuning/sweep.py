@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Self
 
@@ -218,7 +218,6 @@ class Tuning:
         sweep, name = Sweep(files.store, files.sweep), uuid.uuid4().hex
         if spec.train.workers == 1 and is_local():  # loading takes seconds, and Ray's start as well
             nursery.begin(folder_of(self.work, name), self.work.modules)
-        threading.Thread(target=import_module, args=("tradewind.tuning.driver",), daemon=True).start()
         try:  # in this thread: the kernel ends the processes of a Ray with the thread that has started them
             session = self.connect(spec.parallel * spec.train.workers if spec.train.workers > 1 else 1)
         except Exception as exc:
