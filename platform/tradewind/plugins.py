@@ -33,7 +33,7 @@ class Table(Mapping[str, Any]):
         except (ImportError, AttributeError) as exc:
             raise SpecError(
                 f"{self.what} {name!r} cannot be loaded: {exc}",
-                hint="install the extra it needs; `pip install 'tradewind[train,serve]'` covers a local run",
+                hint="install the extra it needs; `pip install 'tradewind[train,tune,serve]'` covers a local run",
             ) from exc
 
     def __iter__(self) -> Iterator[str]:

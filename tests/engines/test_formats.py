@@ -3,10 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tradewind.engines.engine import Precision
-from tradewind.engines.formats import FORMATS, Need, check_fit, format_for, of_capability, of_cpu, this_chip
+from tradewind.engines.formats import FORMATS, format_for, of_capability, of_cpu, this_chip
 from tradewind.errors import CapacityError, NotFoundError, SpecError
-
-GB = 10**9
 
 
 @pytest.mark.parametrize("chip", FORMATS)
@@ -76,29 +74,3 @@ def test_processor_is_known_by_its_flags(flags: str, chip: str) -> None:
 
 def test_this_machine_has_a_table() -> None:
     assert this_chip() in FORMATS
-
-
-class TestFit:
-    NEED = Need(parameters=70 * GB, cache_bytes_per_token=327_680, context=8192)
-    """Llama-3 70B."""
-
-    def test_model_that_fits_is_let_through(self) -> None:
-        check_fit(self.NEED, format_for("sm_90", "auto"), chip_bytes=80 * GB, chips=4)
-
-    def test_model_that_does_not_is_refused_by_how_much_and_with_what_would(self) -> None:
-        with pytest.raises(CapacityError) as caught:
-            check_fit(self.NEED, format_for("sm_90", "auto"), chip_bytes=80 * GB, chips=1)
-        assert "weights in bfloat16" in caught.value.message
-        assert "more than the" in caught.value.message
-        assert caught.value.hint == "it fits on 2 chips of this kind"
-
-    def test_fewer_bits_and_a_shorter_context_are_offered_where_they_would_do(self) -> None:
-        need = Need(parameters=8 * GB, cache_bytes_per_token=131_072, context=131_072)
-        with pytest.raises(CapacityError) as caught:
-            check_fit(need, format_for("sm_89", "auto"), chip_bytes=30 * GB)
-        hint = str(caught.value.hint)
-        assert "or in float8" in hint
-        assert "or with a context of" in hint
-        shorter = int(hint.rpartition(" of ")[2].split()[0])
-        fits = Need(parameters=8 * GB, cache_bytes_per_token=131_072, context=shorter)
-        check_fit(fits, format_for("sm_89", "auto"), chip_bytes=30 * GB)

@@ -10,7 +10,7 @@ import pytest
 
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "units"),
-    ("plugins", "progress", "testing"),
+    ("plugins", "progress", "testing", "versions"),
     ("specs", "records"),
     ("catalog",),
     ("storage",),

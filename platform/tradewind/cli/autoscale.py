@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tradewind.cli.output import Json, Where, as_json, table
+from tradewind.cli.output import Json, Where, as_json, numbers, table
 from tradewind.errors import SpecError
 from tradewind.units import format_seconds, format_usd, parse_seconds
 
@@ -77,7 +77,7 @@ def replay(
         until=_moment("--to", to) if to else None,
     )
     usd = place.machine.usd_per_hour if usd_per_replica_hour is None else usd_per_replica_hour
-    found = replay(windows, policy, settings=_numbers(set_ or []), usd_per_replica_hour=usd)
+    found = replay(windows, policy, settings=numbers(set_ or [], example="room=1"), usd_per_replica_hour=usd)
     if json:
         as_json(asdict(found))
     else:
@@ -97,17 +97,6 @@ def _ago(option: str, text: str) -> datetime:
         return datetime.now(UTC) - timedelta(seconds=parse_seconds(text))
     except (ValueError, OverflowError) as exc:
         raise SpecError(f"{option}: {text!r} is no time", hint="write 2026-11-20T08:00, or 7d for a week ago") from exc
-
-
-def _numbers(pairs: list[str]) -> dict[str, float]:
-    found = {}
-    for pair in pairs:
-        name, _, text = pair.partition("=")
-        try:
-            found[name.strip()] = float(text)
-        except ValueError as exc:
-            raise SpecError(f"--set {pair}: {text!r} is no number", hint="write --set room=1") from exc
-    return found
 
 
 def _show(found: Replay) -> None:

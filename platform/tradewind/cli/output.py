@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import BaseModel
 
 from tradewind.errors import SpecError
+
+if TYPE_CHECKING:
+    from tradewind.serving.replica import Report
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Where = Annotated[
@@ -71,6 +74,28 @@ def write_file(path: Path, text: str) -> None:
         raise SpecError(
             f"{path} cannot be written: {exc.strerror}", hint="name a file in a folder that exists"
         ) from exc
+
+
+def page(made: Report, output: Path | None, *, json: bool) -> None:
+    """Say where a report is; `output` gets a copy of it."""
+    if output:
+        write_file(output, made.html)
+    if json:
+        as_json({"url": made.url, "path": str(made.path) if made.path else None})
+    else:
+        typer.echo(str(output or made.path or made.url))
+
+
+def numbers(pairs: Iterable[str], *, example: str) -> dict[str, float]:
+    """What `--set NAME=VALUE` said. Raises SpecError."""
+    found = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        try:
+            found[name.strip()] = float(text)
+        except ValueError as exc:
+            raise SpecError(f"--set {pair}: {text!r} is no number", hint=f"write --set {example}") from exc
+    return found
 
 
 def confirm(question: str, *, yes: bool) -> None:

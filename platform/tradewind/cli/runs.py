@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tradewind.cli.output import Json, Where, as_json, facts, table, write_file
+from tradewind.cli.output import Json, Where, as_json, facts, page, table
 from tradewind.planner.choice.words import range_words
 from tradewind.units import format_count, format_seconds, format_usd
 
@@ -167,12 +167,7 @@ def report(
 
     place = Workspace(workspace)
     made = place.report(place.runs.get(run))
-    if output:
-        write_file(output, made.html)
-    if json:
-        as_json({"url": made.url, "path": str(made.path) if made.path else None})
-    else:
-        typer.echo(str(output or made.path or made.url))
+    page(made, output, json=json)
 
 
 def _show(run: Run, *, json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tradewind.cli.output import Json, Where, as_json, table, write_file
+from tradewind.cli.output import Json, Where, as_json, numbers, table, write_file
 from tradewind.errors import SpecError
 from tradewind.planner.ownership.case import Pays
 from tradewind.planner.ownership.hours import Month
@@ -58,7 +58,7 @@ def buy_vs_rent(
     from tradewind.planner.ownership.page import page
     from tradewind.workspace import Workspace
 
-    given = _numbers(set_ or [])
+    given = numbers(set_ or [], example="wacc=0.1")
     if usd_per_node_hour is not None:
         if usd_per_gpu_hour is not None:
             raise SpecError("a price of a chip and a price of a machine", hint="give one of them")
@@ -83,17 +83,6 @@ def buy_vs_rent(
         as_json(found.to_dict())
     else:
         _show(found)
-
-
-def _numbers(pairs: list[str]) -> dict[str, float]:
-    found = {}
-    for pair in pairs:
-        name, _, text = pair.partition("=")
-        try:
-            found[name.strip()] = float(text)
-        except ValueError as exc:
-            raise SpecError(f"--set {pair}: {text!r} is no number", hint="write --set wacc=0.1") from exc
-    return found
 
 
 def _show(found: Answer) -> None:

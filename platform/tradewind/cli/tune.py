@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tradewind.cli.output import Json, Where, as_json, facts, table, write_file
+from tradewind.cli.output import Json, Where, as_json, facts, page, table
 from tradewind.units import format_usd
 
 if TYPE_CHECKING:
@@ -168,12 +168,7 @@ def report(
 
     place = Workspace(workspace)
     made = place.report(place.sweeps.get(sweep))
-    if output:
-        write_file(output, made.html)
-    if json:
-        as_json({"url": made.url, "path": str(made.path) if made.path else None})
-    else:
-        typer.echo(str(output or made.path or made.url))
+    page(made, output, json=json)
 
 
 def _is_file(word: str) -> bool:

@@ -9,19 +9,15 @@ for quantisation (docs.vllm.ai, features/quantization), versions 0.26 to 0.29.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from tradewind.engines.engine import Precision
 from tradewind.errors import CapacityError, NotFoundError, SpecError, did_you_mean
-from tradewind.units import format_bytes
 
 CPU_INFO = Path("/proc/cpuinfo")
-HEADROOM = 0.10
-"""Of a chip's memory, for activations, graphs and what libraries take; vLLM's own default leaves about as much."""
 
 
 @dataclass(frozen=True)
@@ -144,46 +140,3 @@ def of_cpu(text: str) -> str:
     if {"amx_tile", "amx_bf16"} <= flags:
         return "cpu-amx"
     return "cpu-avx512-bf16" if "avx512_bf16" in flags else "cpu"
-
-
-@dataclass(frozen=True)
-class Need:
-    """What serving a model takes, as `families` counts it."""
-
-    parameters: int
-    cache_bytes_per_token: int
-    """Of keys and values, on all chips together."""
-    context: int
-
-
-def check_fit(need: Need, kind: Format, *, chip_bytes: int, chips: int = 1) -> None:
-    """Raises CapacityError when weights and the cache of one full context are more than the chips hold.
-
-    It says by how much, and what would fit: fewer bits, more chips, or a shorter context.
-    """
-    room = int(chip_bytes * (1 - HEADROOM)) * chips
-    weights = need.parameters * kind.bits // 8
-    cache = need.context * need.cache_bytes_per_token
-    if weights + cache <= room:
-        return
-    over = f"{format_bytes(weights + cache - room)} more than the {format_bytes(room)} that {_count(chips)} can give"
-    raise CapacityError(
-        f"the model needs {format_bytes(weights)} for weights in {kind.weights} and {format_bytes(cache)} for one "
-        f"context of {need.context} tokens: {over}",
-        hint="; ".join(_ways(need, kind, chip_bytes=chip_bytes, room=room)),
-    )
-
-
-def _ways(need: Need, kind: Format, *, chip_bytes: int, room: int) -> Iterator[str]:
-    weights, cache = need.parameters * kind.bits // 8, need.context * need.cache_bytes_per_token
-    each = int(chip_bytes * (1 - HEADROOM))
-    needed = math.ceil((weights + cache) / each)
-    yield f"it fits on {_count(2 ** math.ceil(math.log2(needed)))} of this kind"
-    if kind.bits > 8 and need.parameters + cache <= room:
-        yield "or in float8, where the chip has it"
-    if weights < room and (left := (room - weights) // need.cache_bytes_per_token) >= 1:
-        yield f"or with a context of {left} tokens"
-
-
-def _count(chips: int) -> str:
-    return "one chip" if chips == 1 else f"{chips} chips"

@@ -6,26 +6,24 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from tradewind.engines import ENGINES
 from tradewind.errors import TradewindError
 from tradewind.ledger import this_team
 from tradewind.serving.front.deployment import Front
 from tradewind.serving.front.settings import FrontSettings
 from tradewind.serving.model_files import ModelFiles
 from tradewind.serving.replica import Replica, ReplicaPlan, told
-from tradewind.serving.room import check_room
+from tradewind.serving.room import check_names, check_room
 from tradewind.specs import ServeSpec
 from tradewind.storage import Store, open_store
 from tradewind.storage.home import default_url
+from tradewind.versions import version_of
 
 if TYPE_CHECKING:
     from ray.serve import Application, Deployment
     from ray.serve.config import AutoscalingConfig
 
-VERSION = version("tradewind")
 FRONT, REPLICA, BASE = "Front", "Replica", "Base"
 HEALTH_EVERY_S = 2.0
 STOP_MARGIN_S = 10.0
@@ -48,7 +46,7 @@ def build(args: dict[str, Any]) -> Application:
 
     try:
         spec = ServeSpec.of(**args)
-        ENGINES[spec.engine]
+        check_names(spec)
         store = open_store(spec.workspace or default_url())
         check_room(spec)
         return application(spec, store, ModelFiles.of(store, spec.model))
@@ -101,7 +99,7 @@ def _front(spec: ServeSpec) -> Deployment:
 
 def _versioned(deployment: Deployment, *what: object) -> Deployment:
     """One version for the same wish, so that a second deployment changes only what differs. Serve would draw lots."""
-    text = repr((VERSION, *what))
+    text = repr((version_of("tradewind"), *what))
     return deployment.options(version=hashlib.sha256(text.encode()).hexdigest()[:16], _internal=True)
 
 

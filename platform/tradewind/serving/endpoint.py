@@ -18,15 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from tradewind import progress
 from tradewind.clusters import RaySession, connect, is_gone, is_here, is_local, stop, this_process
-from tradewind.engines import ENGINES
 from tradewind.errors import CapacityError, NotFoundError, RunError, SpecError, TradewindError, did_you_mean
 from tradewind.records import EndpointState
 from tradewind.registry import Models
 from tradewind.serving.application import application
-from tradewind.serving.autoscaling.limits import Limits
-from tradewind.serving.autoscaling.policies import policy
 from tradewind.serving.model_files import ModelFiles
-from tradewind.serving.room import check_room
+from tradewind.serving.room import check_names, check_room
 from tradewind.specs import ServeSpec
 from tradewind.storage import RecordLog, Store
 
@@ -181,15 +178,13 @@ def quiet() -> Iterator[None]:
 
 def check(store: Store, spec: ServeSpec) -> ModelFiles:
     """The files that a spec means, once engine, model files, name and port are found to be right."""
-    ENGINES[spec.engine]
+    check_names(spec)
     files = ModelFiles.of(store, spec.model)
     if is_local():
         with files.here():  # every file verified, and in the cache of this machine
             pass
     for reference in spec.adapters.values():
         Models(store).get(reference)
-    if spec.scaling:
-        policy(spec.scaling.policy, Limits.of(spec.scaling))
     if spec.name in names(store) and (other := find(store, spec.name)).is_up:
         raise SpecError(
             f"endpoint {spec.name!r} is up already, at {other.url}", hint=f"stop it: tw endpoints stop {spec.name}"

@@ -1,15 +1,24 @@
-"""Whether a cluster has, or could get, what an endpoint's replicas need: said before anything starts."""
+"""What can be wrong with an endpoint before anything starts: names, and room in the cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from tradewind.engines import ENGINES
 from tradewind.errors import CapacityError
+from tradewind.serving.autoscaling import Limits, policy
 from tradewind.specs import ServeSpec
 
 GPU = "GPU"
 MANY = 64
 """Nodes of a kind without a bound are counted as so many."""
+
+
+def check_names(spec: ServeSpec) -> None:
+    """Raises NotFoundError with the nearest name for an engine or a policy that there is none of, else SpecError."""
+    ENGINES[spec.engine]
+    if spec.scaling:
+        policy(spec.scaling.policy, Limits.of(spec.scaling))
 
 
 def check_room(spec: ServeSpec) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from importlib import metadata
-from importlib.util import find_spec
 
 from tradewind.clusters import RaySession, is_local, this_machine, this_process
 from tradewind.datasets import Datasets
@@ -27,6 +25,7 @@ from tradewind.training.job import Job, layout_of
 from tradewind.training.memory import check_memory
 from tradewind.training.origin import check_origin
 from tradewind.training.run import Run, RunFiles, take_up
+from tradewind.versions import versions_of
 
 LIBRARIES = ("ray", "torch", "numpy", "tokenizers", "tradewind")
 
@@ -127,7 +126,7 @@ def begin(
             spec=spec.model_dump(mode="json"),
             machine=this_machine(),
             process=this_process(),
-            versions=_versions(),
+            versions=versions_of(LIBRARIES),
             parents=tuple(dataset.record.id for dataset in data.datasets),
             team=team,
             prediction=prediction,
@@ -139,18 +138,6 @@ def begin(
             return record.run, datasets
         except ConflictError:  # whose name this is, has the budget's reservation under it too
             time.sleep(1.0 - began.microsecond / 1e6)
-
-
-def _versions() -> dict[str, str]:
-    """Of the libraries that are here; a machine without Ray trains too."""
-    return {library: _version(library) for library in LIBRARIES if find_spec(library)}
-
-
-def _version(library: str) -> str:
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return "not installed: imported from a folder"
 
 
 def _drive(job: Job, session: RaySession, data: TrainingData) -> None:

@@ -7,8 +7,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Self
 
 from tradewind.clusters import RaySession, is_gone, this_process
@@ -36,6 +34,7 @@ from tradewind.tuning.quotes import machine_quote
 from tradewind.tuning.slots import folder_of
 from tradewind.tuning.standing import Standing, TrialStanding, standing_of
 from tradewind.tuning.work import TRAIN, Work
+from tradewind.versions import versions_of
 
 if TYPE_CHECKING:
     from tradewind.training import Run
@@ -171,7 +170,7 @@ class Tuning:
             spec=spec.model_dump(mode="json"),
             machine=self.machine,
             process=this_process(),
-            versions={library: _version(library) for library in LIBRARIES if find_spec(library)},
+            versions=versions_of(LIBRARIES),
             team=this_team(),
             estimate_usd=estimate.usd,
             datasets=newest_versions(self.store, spec.train),
@@ -343,10 +342,3 @@ def _record_failure(journal: Journal, exc: Exception) -> None:
     message = exc.message if isinstance(exc, TradewindError) else f"{type(exc).__name__}: {exc}"
     journal.say(SweepEnd(status="failed", message=message))
     journal.write()
-
-
-def _version(library: str) -> str:
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return "not installed: imported from a folder"

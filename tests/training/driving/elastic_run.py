@@ -65,7 +65,9 @@ def _await(run: Run, size: int) -> int:
 
 def _wait_for_end(run: Run) -> None:
     end = time.monotonic() + PATIENCE_S
-    while run.end is None and time.monotonic() < end:
+    while run.end is None:
+        if time.monotonic() > end:
+            raise TimeoutError("the run did not stop")
         time.sleep(0.5)
 
 
