@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from tradewind.errors import SpecError
 
 if TYPE_CHECKING:
-    from tradewind.serving.replica import Report
+    from tradewind.workspace import Report
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Where = Annotated[
