@@ -36,6 +36,16 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_ray_is_left() -> Iterator[None]:
+    """A Ray that outlives its file would be the Ray of the next one, with the environment of the first."""
+    yield
+    ray = sys.modules.get("ray")
+    if ray is not None and hasattr(ray, "is_initialized") and ray.is_initialized():
+        ray.shutdown()
+        pytest.fail("a Ray was left running")
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the Hugging Face files of a random little Llama with a context of 64 tokens."""

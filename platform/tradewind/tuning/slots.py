@@ -30,6 +30,8 @@ from tradewind.tuning.worker import Birth
 
 STILLBORN = 5
 """So many slots in a row may be lost before they have come up."""
+ATTEMPTS = 2
+"""So often a nursery is asked for a worker."""
 
 
 def folder_of(work: Work, session: str) -> Path:
@@ -82,13 +84,19 @@ class Slot:
 
     def _raise(self) -> None:
         """Get a worker from the machine's nursery. Raises RunError, with what the nursery said last."""
-        try:
-            self._worker = nursery.ask(self._folder, self._work.modules)
-            birth = Birth(dict(os.environ), os.getcwd(), self._work, self._threads, self._driver)  # noqa: PTH109
-            self._worker.send_bytes(pickle.dumps(birth))
-            self._pid = pickle.loads(self._worker.recv_bytes())  # noqa: S301
-        except (EOFError, OSError) as exc:
-            raise RunError(f"no worker can be started: {nursery.last_words(self._folder)}") from exc
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._ask()
+            except (EOFError, OSError) as exc:  # one that is being killed still takes connections
+                if attempt + 1 == ATTEMPTS:
+                    raise RunError(f"no worker can be started: {nursery.last_words(self._folder)}") from exc
+
+    def _ask(self) -> None:
+        worker = nursery.ask(self._folder, self._work.modules)
+        birth = Birth(dict(os.environ), os.getcwd(), self._work, self._threads, self._driver)  # noqa: PTH109
+        worker.send_bytes(pickle.dumps(birth))
+        self._pid = pickle.loads(worker.recv_bytes())  # noqa: S301
+        self._worker = worker
 
     def _send(self, *words: Any) -> None:
         with self._sending:

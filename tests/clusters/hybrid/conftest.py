@@ -40,7 +40,7 @@ SSH = """
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cloud() -> Iterator[Ec2]:
     with start_ec2({WEST: "10.91.0.0/20", EAST: "10.91.16.0/20"}) as ec2, pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
