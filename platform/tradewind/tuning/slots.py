@@ -30,8 +30,6 @@ from tradewind.tuning.worker import Birth
 
 STILLBORN = 5
 """So many slots in a row may be lost before they have come up."""
-ATTEMPTS = 2
-"""So often a nursery is asked for a worker."""
 
 
 def folder_of(work: Work, session: str) -> Path:
@@ -84,12 +82,13 @@ class Slot:
 
     def _raise(self) -> None:
         """Get a worker from the machine's nursery. Raises RunError, with what the nursery said last."""
-        for attempt in range(ATTEMPTS):
+        try:
+            self._ask()
+        except (EOFError, OSError):  # one that is being killed still takes connections
             try:
-                return self._ask()
-            except (EOFError, OSError) as exc:  # one that is being killed still takes connections
-                if attempt + 1 == ATTEMPTS:
-                    raise RunError(f"no worker can be started: {nursery.last_words(self._folder)}") from exc
+                self._ask()
+            except (EOFError, OSError) as exc:
+                raise RunError(f"no worker can be started: {nursery.last_words(self._folder)}") from exc
 
     def _ask(self) -> None:
         worker = nursery.ask(self._folder, self._work.modules)
