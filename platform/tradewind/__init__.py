@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tradewind.errors import TradewindError
+from tradewind.lazy import exports
 
 if TYPE_CHECKING:
     from tradewind.specs import DatasetSpec, Reference, ServeSpec, Spec, TrainSpec, TuneSpec
@@ -28,13 +28,10 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    **dict.fromkeys(("DatasetSpec", "Reference", "ServeSpec", "Spec", "TrainSpec", "TuneSpec"), "tradewind.specs"),
-    "Workspace": "tradewind.workspace",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tradewind' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = exports(
+    __name__,
+    {
+        **dict.fromkeys(("DatasetSpec", "Reference", "ServeSpec", "Spec", "TrainSpec", "TuneSpec"), ".specs"),
+        "Workspace": ".workspace",
+    },
+)

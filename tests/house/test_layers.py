@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "units"),
+    ("errors", "lazy", "units"),
     ("plugins", "progress", "testing", "versions"),
     ("specs", "records"),
     ("catalog",),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tradewind.datasets.chat import CONTEXT_BIT, END_BIT
-from tradewind.training.batch import NOT_COUNTED, Pass, Passes, passes_needed
+from tradewind.training.batch import NOT_COUNTED, Pass, Passes
 
 CPU = torch.device("cpu")
 ROWS = np.arange(12, dtype=np.uint16).reshape(3, 4)
@@ -58,16 +57,6 @@ def test_prompts_of_conversations_are_no_targets() -> None:
     assert one.targets.tolist() == [[NOT_COUNTED, 3, 4, NOT_COUNTED]]
     assert one.documents is not None
     assert one.documents.tolist() == [[0, 0, 0, 0]]
-
-
-@pytest.mark.parametrize(
-    ("sequences", "readers", "at_once", "passes"),
-    [(16, 2, None, 1), (16, 2, 8, 1), (16, 2, 3, 3), (5, 2, 1, 3), (7, 7, 4, 1)],
-)
-def test_passes_are_as_many_as_the_fullest_worker_needs(
-    sequences: int, readers: int, at_once: int | None, passes: int
-) -> None:
-    assert passes_needed(sequences=sequences, readers=readers, at_once=at_once) == passes
 
 
 def test_some_rows_of_a_pass_are_a_pass() -> None:

@@ -18,9 +18,10 @@ from tradewind.errors import IntegrityError, NotFoundError, SpecError
 from tradewind.families import ModelShape, family
 from tradewind.storage import Store, open_store
 from tradewind.training import tensor_file
-from tradewind.training.hugging_face import full_tensors, load_into, read_shape, tensors, write_weights
+from tradewind.training.hugging_face import full_tensors, load_into, tensors, write_weights
 from tradewind.training.model import Decoder
 from tradewind.training.model.shards import local_part
+from tradewind.training.origin import read_shape
 
 shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 
@@ -53,7 +54,7 @@ def test_what_is_written_loads_in_transformers_with_the_same_logits(shape: Model
 def test_what_transformers_writes_is_read_with_the_same_logits(shape: ModelShape, tmp_path: Path) -> None:
     other = theirs(shape)
     other.save_pretrained(tmp_path, max_shard_size="20KB")
-    read = read_shape(tmp_path)
+    read = read_shape(open_store(str(tmp_path)))
     assert read == shape
     model = Decoder(read)
     load_into(model, tmp_path)

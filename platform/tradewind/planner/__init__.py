@@ -5,9 +5,9 @@ Plans load numpy, so they are imported when they are first used: a command's hel
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tradewind.lazy import exports
 from tradewind.planner.inequality import Inequality
 from tradewind.planner.layout import Layout, ServingSetup, TrainingSetup
 from tradewind.planner.node import Node
@@ -31,14 +31,11 @@ __all__ = [
     "make_plan",
 ]
 
-_HOMES = {
-    **dict.fromkeys(("Plan", "Rejection", "make_plan"), "tradewind.planner.plan"),
-    **dict.fromkeys(("ServingWork", "TrainingWork"), "tradewind.planner.work"),
-    "Plans": "tradewind.planner.plan_log",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tradewind.planner' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = exports(
+    __name__,
+    {
+        **dict.fromkeys(("Plan", "Rejection", "make_plan"), ".plan"),
+        **dict.fromkeys(("ServingWork", "TrainingWork"), ".work"),
+        "Plans": ".plan_log",
+    },
+)

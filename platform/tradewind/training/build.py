@@ -11,9 +11,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from tradewind.families import parameters
-from tradewind.training.batch import passes_needed
 from tradewind.training.hugging_face import load_into
-from tradewind.training.job import Job
+from tradewind.training.job import Job, passes_needed
 from tradewind.training.memory_policy import Activations, Work, activations_that_fit
 from tradewind.training.model import Decoder
 from tradewind.training.model.lora import add_adapters

@@ -5,7 +5,6 @@ Each rank reads only the rows that it holds of a parameter. Writing gathers one 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tradewind.errors import SpecError
-from tradewind.families import ModelShape, from_hugging_face
+from tradewind.families import ModelShape
 from tradewind.storage import Store, open_store
 from tradewind.training.model import Decoder
 from tradewind.training.model.experts import Router
@@ -32,11 +31,6 @@ FP8_BLOCK = 128
 """Side of the squares of weights that share a scale (DeepSeek-V3, section 3.3.2)."""
 NOT_NEEDED = ("rotary_emb.inv_freq", "_scale_inv")
 """Tensors that files may hold and that are worked out or read with others."""
-
-
-def read_shape(source: Source) -> ModelShape:
-    """The sizes that the folder's `config.json` states. Raises NotFoundError, SpecError."""
-    return from_hugging_face(json.loads(_store(source).get("config.json")))
 
 
 def tensors(source: Source) -> Iterator[tuple[str, Tensor]]:

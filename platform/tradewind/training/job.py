@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from tradewind.families import ModelShape
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store
-from tradewind.training.batch import Passes, passes_needed
-from tradewind.training.data import TrainingData
 from tradewind.training.parallel.layout import Layout
 
 
@@ -52,21 +48,7 @@ def layout_of(job: Job, world: int) -> Layout:
     )
 
 
-def passes_of(job: Job, data: TrainingData, layout: Layout, device: torch.device) -> Passes:
-    """How each rank cuts its rows. A pipeline cuts them itself, into parts of one size."""
-    batch = job.spec.batch
-    return Passes(
-        device,
-        count=1
-        if layout.pipeline > 1
-        else passes_needed(sequences=batch.sequences, readers=layout.data_world, at_once=batch.sequences_per_pass),
-        rows=-(-batch.sequences // layout.data_world) if layout.pipeline > 1 else None,
-        end_of_text=data.end_of_text if separates(job, data) else None,
-        conversations=data.conversations,
-    )
-
-
-def separates(job: Job, data: TrainingData) -> bool:
-    """Whether a token sees its own document alone."""
-    wish = job.spec.batch.separate_documents
-    return data.conversations if wish is None else wish
+def passes_needed(*, sequences: int, readers: int, at_once: int | None) -> int:
+    """How many passes a step takes, for the worker with the most rows of a batch."""
+    most = -(-sequences // readers)
+    return -(-most // (at_once or most))

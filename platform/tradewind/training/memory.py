@@ -6,7 +6,7 @@ from tradewind.clusters import memory_free
 from tradewind.errors import CapacityError
 from tradewind.families import ModelShape, parameters
 from tradewind.specs import TrainSpec
-from tradewind.training.model.loss import CHUNK_TOKENS
+from tradewind.training.model.chunks import CHUNK_TOKENS
 from tradewind.units import format_bytes
 
 PROCESS_BYTES = 600 * 1024**2

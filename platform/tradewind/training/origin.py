@@ -12,10 +12,9 @@ from typing import Any
 
 from tradewind.datasets import Dataset
 from tradewind.errors import NotFoundError, SpecError
-from tradewind.families import ModelShape
+from tradewind.families import ModelShape, from_hugging_face
 from tradewind.registry import Models
 from tradewind.storage import Store, open_store
-from tradewind.training.hugging_face import read_shape
 
 NOT_OF_THE_WEIGHTS = ("context",)
 """A model may be trained on longer or shorter sequences than before."""
@@ -39,6 +38,11 @@ def check_origin(store: Store, start_from: str, shape: ModelShape, dataset: Data
     with opened(store, start_from) as files:
         _check_shape(start_from, read_shape(files), shape)
         _check_tokenizer(start_from, files, dataset)
+
+
+def read_shape(files: Store) -> ModelShape:
+    """The sizes that `config.json` states. Raises NotFoundError, SpecError."""
+    return from_hugging_face(json.loads(files.get("config.json")))
 
 
 def _check_shape(start_from: str, theirs: ModelShape, ours: ModelShape) -> None:

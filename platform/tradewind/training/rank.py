@@ -17,14 +17,14 @@ from tradewind.errors import ConflictError, RunError
 from tradewind.families import training_flops_per_token
 from tradewind.records import CheckpointRecord, RollbackRecord
 from tradewind.training import recovery
-from tradewind.training.batch import Pass, Passes
+from tradewind.training.batch import Pass, Passes, passes_of
 from tradewind.training.build import build, compute_format, first_weights
 from tradewind.training.checkpoint import Checkpointer, TrainingState, resume
 from tradewind.training.clock import Progress, Said
 from tradewind.training.data import TrainingData
 from tradewind.training.device import peak_flops, this_device
 from tradewind.training.evaluation import heldout_loss
-from tradewind.training.job import Job, layout_of, passes_of
+from tradewind.training.job import Job, layout_of
 from tradewind.training.parallel import DistributedDecoder, Mesh
 from tradewind.training.run import RunFiles
 from tradewind.training.update import Update

@@ -5,19 +5,17 @@ What is named here is loaded when it is used: slots and nurseries live in this p
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tradewind.lazy import exports
 
 if TYPE_CHECKING:
     from tradewind.tuning.sweep import Sweep, Tuning, find, names
     from tradewind.tuning.work import TRAIN, Work
 
-_PLACES = {"Sweep": "sweep", "Tuning": "sweep", "find": "sweep", "names": "sweep", "TRAIN": "work", "Work": "work"}
-
 __all__ = ["TRAIN", "Sweep", "Tuning", "Work", "find", "names"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = exports(
+    __name__,
+    {"Sweep": ".sweep", "Tuning": ".sweep", "find": ".sweep", "names": ".sweep", "TRAIN": ".work", "Work": ".work"},
+)

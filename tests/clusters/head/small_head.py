@@ -81,7 +81,7 @@ def processes() -> Iterator[psutil.Process]:
                 yield process
 
 
-def until(condition: Callable[[], object], *, timeout_s: float = 30.0) -> bool:
+def until(condition: Callable[[], object], *, timeout_s: float = 60.0) -> bool:
     """Whether it came true in time."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:

@@ -6,17 +6,13 @@ for, and not before.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tradewind.lazy import exports
 
 if TYPE_CHECKING:
     from tradewind.clusters.hybrid.provider import HybridNodeProvider
 
 __all__ = ["HybridNodeProvider"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tradewind.clusters.hybrid import provider
-
-    return provider.HybridNodeProvider
+__getattr__ = exports(__name__, {"HybridNodeProvider": ".provider"})

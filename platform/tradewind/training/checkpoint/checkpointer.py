@@ -25,9 +25,9 @@ from typing import Any, Self
 from tradewind import progress
 from tradewind.errors import ConflictError, IntegrityError, NotFoundError, RunError, StorageError, TradewindError
 from tradewind.records import CheckpointRecord
+from tradewind.training.checkpoint.entries import FOLDER, check_complete, folder_of, record_key, set_aside
 from tradewind.training.checkpoint.group import Group
 from tradewind.training.checkpoint.image import Image
-from tradewind.training.checkpoint.newest import FOLDER, check_complete, folder_of, record_key, set_aside
 from tradewind.training.checkpoint.piece import Frames
 from tradewind.training.checkpoint.plan import Plan, Planning, State
 from tradewind.training.checkpoint.pruning import LONGEST_S, InUse, Keep, named_by_records, prune, remove_orphans

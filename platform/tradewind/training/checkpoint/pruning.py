@@ -18,7 +18,7 @@ from tradewind.records import CheckpointRecord
 from tradewind.registry import Models
 from tradewind.storage import ObjectInfo, Store
 from tradewind.storage.removal import delete_all
-from tradewind.training.checkpoint.newest import FOLDER, folder_of, record_key, record_keys
+from tradewind.training.checkpoint.entries import FOLDER, folder_of, record_key, record_keys
 from tradewind.training.run import RunFiles
 from tradewind.training.uses import Uses
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from tradewind.training.model.chunks import CHUNK_TOKENS
+
 NO_TARGET = -100
-CHUNK_TOKENS = 1024
-"""Of 128,256 words, 1024 tokens have 0.25 GiB of logits in bf16."""
 
 
 def linear_cross_entropy(

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
-from tradewind.training.model.loss import CHUNK_TOKENS, NO_TARGET
+from tradewind.training.model.chunks import CHUNK_TOKENS
+from tradewind.training.model.loss import NO_TARGET
 from tradewind.training.parallel.collectives import stack
 
 
