@@ -126,7 +126,9 @@ class TuneSpec(Spec):
     parallel: int = Field(default=2, ge=1, description="trials at once, at most")
     chips_per_trial: float = Field(default=1.0, gt=0, description="for each worker; parts of a chip are shared")
     budget_usd: PositiveFloat | None = Field(default=None, description="dollars for all trials together")
-    budget_hours: PositiveFloat | None = Field(default=None, description="hours from the start of the sweep")
+    budget_hours: PositiveFloat | None = Field(
+        default=None, description="hours in which the sweep is driven; pauses between two drivers do not count"
+    )
     max_price: float = Field(
         default=0.8, gt=0, description="spot workers cost at most this share of the on-demand price"
     )
