@@ -80,7 +80,7 @@ def again(log: Path) -> int:
 
 
 def drain(address: str, node: str) -> None:
-    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    reason = autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION  # type: ignore[attr-defined]
     end_ms = int((time.time() + NOTICE_S) * 1000)
     accepted, why = GcsClient(address=address).drain_node(node, reason, "it is taken away", end_ms)
     if not accepted:
