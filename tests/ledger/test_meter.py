@@ -33,6 +33,13 @@ def test_more_processor_time_than_the_machine_has_leaves_none_idle() -> None:
     assert made.energy_wh == pytest.approx((41 * 3.5 + 10 * 16 * 0.392) / 3600)
 
 
+def test_part_of_a_machine_takes_its_part_of_the_dollars_and_of_the_memory() -> None:
+    made = effort(MACHINE, seconds=3600, cpu_seconds=0, share=0.25)
+    assert made.energy_wh == pytest.approx((4 * 0.74 + 16 * 0.392) / 4)
+    assert made.seconds == 3600
+    assert made.usd == pytest.approx(0.09)
+
+
 def test_nothing_takes_nothing() -> None:
     assert effort(MACHINE, seconds=0, cpu_seconds=0) == Effort(seconds=0, cpu_seconds=0, energy_wh=0, usd=0)
 

@@ -57,6 +57,13 @@ def test_device_time_is_that_of_all_devices_and_productive_unless_said_otherwise
     assert made.productive_s == 20_000
 
 
+def test_work_beside_other_work_holds_its_share_of_the_machine() -> None:
+    quarter = effort(MACHINE, seconds=3600, cpu_seconds=20, share=0.25)
+    made = usage("training", "run:first", MACHINE, quarter, share=0.25)
+    assert (made.seconds, made.allocated_s, made.used_s) == (3600, 7200, 7200)
+    assert (made.usd, made.usd_per_hour) == (9.0, 9.0)
+
+
 def test_no_more_is_productive_than_used_and_no_more_used_than_held() -> None:
     """Clocks of several processes never agree exactly."""
     made = usage("training", "run:first", MACHINE, HOUR, used_s=30_000, productive_s=31_000)

@@ -52,6 +52,7 @@ def test_trials_are_runs_and_the_best_is_found(yard: Yard) -> None:
     assert [run.record.spec["optimizer"]["learning_rate"] for run in runs] == [
         one.values["optimizer.learning_rate"] for one in standing.trials
     ]
+    assert [run.record.share for run in runs] == [0.5] * 4
     assert yard.again() == 0
     assert find(yard.workspace.store, "plain").best_run.name == best.run
     with pytest.raises(NotFoundError, match="plain"):

@@ -30,14 +30,15 @@ class Meter:
         return effort(self.machine, seconds=time.monotonic() - self._wall, cpu_seconds=time.process_time() - self._cpu)
 
 
-def effort(machine: Machine, *, seconds: float, cpu_seconds: float) -> Effort:
-    """The effort of work that held a whole machine for some seconds and kept its processors busy for `cpu_seconds`."""
-    idle_seconds = max(0.0, seconds * machine.num_cpus - cpu_seconds)
+def effort(machine: Machine, *, seconds: float, cpu_seconds: float, share: float = 1.0) -> Effort:
+    """The effort of work that held a machine, or a share of it, and kept its processors busy for `cpu_seconds`."""
+    held_s = seconds * share
+    idle_seconds = max(0.0, held_s * machine.num_cpus - cpu_seconds)
     joules = (
         cpu_seconds * BUSY_WATTS_PER_CPU
         + idle_seconds * IDLE_WATTS_PER_CPU
-        + seconds * WATTS_PER_GB * machine.memory_bytes / 1e9
+        + held_s * WATTS_PER_GB * machine.memory_bytes / 1e9
     )
     return Effort(
-        seconds=seconds, cpu_seconds=cpu_seconds, energy_wh=joules / 3600, usd=seconds / 3600 * machine.usd_per_hour
+        seconds=seconds, cpu_seconds=cpu_seconds, energy_wh=joules / 3600, usd=held_s / 3600 * machine.usd_per_hour
     )

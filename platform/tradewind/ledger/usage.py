@@ -28,6 +28,7 @@ def usage(
     team: str | None = None,
     dataset: str | None = None,
     devices: int | None = None,
+    share: float = 1.0,
     used_s: float | None = None,
     productive_s: float | None = None,
     began_at: datetime | None = None,
@@ -36,15 +37,16 @@ def usage(
 
     It has just ended, unless `began_at` says when it began.
 
-    Of a machine's devices it held `devices`, or all, and pays for that share. `used_s` and `productive_s` are
-    device-seconds, at most what was held; without them all time was productive. Without `team` it is this one's.
+    Of a machine's devices it held `devices`, or all, and of these a `share`; it pays for that. `used_s` and
+    `productive_s` are device-seconds, at most what was held; without them all time was productive. Without `team` it
+    is this one's.
     """
     held = machine.devices if devices is None else devices
-    share = held / machine.devices
-    allocated_s = effort.seconds * held
+    part = held / machine.devices
+    allocated_s = effort.seconds * held * share
     used_s = allocated_s if used_s is None else min(used_s, allocated_s)
     values = _named(subject, parents) | ({} if dataset is None else {"dataset": dataset})
-    values |= effort.model_dump() | {"usd": effort.usd * share, "energy_wh": effort.energy_wh * share}
+    values |= effort.model_dump() | {"usd": effort.usd * part, "energy_wh": effort.energy_wh * part}
     return Usage(
         usage_id=uuid.uuid4().hex,
         began_at=began_at or now() - timedelta(seconds=effort.seconds),
@@ -63,7 +65,7 @@ def usage(
         allocated_s=allocated_s,
         used_s=used_s,
         productive_s=used_s if productive_s is None else min(productive_s, used_s),
-        usd_per_hour=machine.usd_per_hour * share,
+        usd_per_hour=machine.usd_per_hour * part * share,
         price_as_of=machine.price_as_of,
         **values,
     )

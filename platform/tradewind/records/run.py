@@ -24,6 +24,8 @@ class RunStart(Record):
     parameters: int
     spec: dict[str, Any]
     machine: Machine
+    share: float = Field(default=1.0, gt=0, le=1)
+    """The part of the machine that is its own, where several runs go at once."""
     process: ProcessName
     versions: dict[str, str]
     team: str = ""

@@ -250,7 +250,9 @@ class Run:
             restarts=reader.restarts,
             used_s=reader.used_s,
             productive_s=sum(map(_work_s, steps)),
-            effort=effort(start.machine, seconds=seconds, cpu_seconds=last.cpu_seconds if last else 0.0),
+            effort=effort(
+                start.machine, seconds=seconds, cpu_seconds=last.cpu_seconds if last else 0.0, share=start.share
+            ),
             parents=(start.id,),
         )
 
@@ -344,8 +346,9 @@ def _usage(start: RunStart, end: RunEnd, before: RunEnd | None, *, began_at: dat
         start.machine,
         seconds=max(0.0, taken.seconds - known.seconds),
         cpu_seconds=max(0.0, taken.cpu_seconds - known.cpu_seconds),
+        share=start.share,
     )
-    devices = start.machine.devices
+    devices = start.machine.devices * start.share
     return usage(
         "training",
         start.id,
@@ -354,6 +357,7 @@ def _usage(start: RunStart, end: RunEnd, before: RunEnd | None, *, began_at: dat
         tokens_in=max(0, end.tokens - before.tokens),
         team=start.team,
         dataset="+".join(start.datasets or (start.dataset,)),
+        share=start.share,
         used_s=(end.used_s - before.used_s) * devices,
         productive_s=max(0.0, end.productive_s - before.productive_s) * devices,
         began_at=began_at,

@@ -106,9 +106,17 @@ def _drive_in_thread(job: Job, session: RaySession, data: TrainingData) -> Run:
 
 
 def begin(
-    store: Store, spec: TrainSpec, data: TrainingData, shape: ModelShape, prediction: Prediction | None
+    store: Store,
+    spec: TrainSpec,
+    data: TrainingData,
+    shape: ModelShape,
+    prediction: Prediction | None,
+    *,
+    share: float = 1.0,
 ) -> tuple[str, dict[str, float]]:
     """Write the first record of a run. Its name ends with the second it began in; of two in one second one waits.
+
+    `share` is the part of the machine that it will hold.
 
     Raises QuotaError, and writes nothing, when the budget of the team or of the run has no room for it.
     """
@@ -125,6 +133,7 @@ def begin(
             parameters=parameters(shape),
             spec=spec.model_dump(mode="json"),
             machine=this_machine(),
+            share=share,
             process=this_process(),
             versions=versions_of(LIBRARIES),
             parents=tuple(dataset.record.id for dataset in data.datasets),

@@ -264,7 +264,7 @@ class Tuning:
             share=share,
             driven_s=_driven_s(events),
         )
-        trials = Trials(files.store, spec, datasets)
+        trials = Trials(files.store, spec, datasets, share)
         driver = Driver(files, spec, trials, journal, guarding, events=events, draining=nodes.draining)
         driver.drive(slots)
 

@@ -27,6 +27,8 @@ class Trials:
     store: Store
     spec: TuneSpec
     datasets: Mapping[str, float]
+    share: float = 1.0
+    """The part of a machine that one worker of a trial holds."""
     _searches_data: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,7 +46,7 @@ class Trials:
         shape = shape_of(spec.model, vocabulary=vocabulary, context=spec.batch.tokens_per_sequence)
         trainer.check_layout(self.store, spec, shape)
         trainer.check_vocabulary(spec, shape, vocabulary)
-        name, datasets = trainer.begin(self.store, spec, data, shape, None)
+        name, datasets = trainer.begin(self.store, spec, data, shape, None, share=self.share)
         if parent:
             inherit(Run(self.store, parent), Run(self.store, name))
         return Job(run=name, spec=spec, shape=shape, datasets=datasets, store=self.store, team=this_team())
