@@ -50,7 +50,12 @@ def small_run(dataset: str, **changes: object) -> tw.TrainSpec:
     return tw.TrainSpec.of(**(values | changes))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def no_ray_is_left() -> None:
+    """The journey's own stays for all files of this package."""
+
+
+@pytest.fixture(scope="package")
 def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
     folder: Path = tmp_path_factory.mktemp("journey")
     with tw.Workspace(str(folder)) as workspace:

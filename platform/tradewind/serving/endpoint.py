@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import shlex
 import socket
 import time
@@ -21,19 +22,18 @@ from tradewind.clusters import RaySession, connect, is_gone, is_here, is_local, 
 from tradewind.errors import CapacityError, NotFoundError, RunError, SpecError, TradewindError, did_you_mean
 from tradewind.records import EndpointState
 from tradewind.registry import Models
-from tradewind.serving.application import application
+from tradewind.serving import state
+from tradewind.serving.application import application, fastest_chip
 from tradewind.serving.model_files import ModelFiles
-from tradewind.serving.room import check_names, check_room
+from tradewind.serving.room import check_names, check_room, check_this_machine
 from tradewind.specs import ServeSpec
-from tradewind.storage import RecordLog, Store
+from tradewind.storage import Store
 
 if TYPE_CHECKING:
     import openai
     from ray.serve import Application
 
-FOLDER = "endpoints"
 STOP_TIMEOUT_S = 30.0
-EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - a choice of the user's, named here
 
 
 @dataclass(frozen=True)
@@ -100,30 +100,26 @@ class Endpoint:
 
     def drain(self) -> None:
         """Let the replicas finish and write their last usage, where the Ray ends right after. Nothing if it is down."""
-        if _log(self.store, self.name).latest().status == "up":
+        if state.log(self.store, self.name).latest().status == "up":
             _take_down(self.name, alone=False)
             self.mark_down()
 
     def mark_down(self) -> None:
         """Record that the endpoint is down, unless that is recorded already."""
-        log = _log(self.store, self.name)
-        if log.latest().status == "up":
-            log.append(
-                lambda change, writer: self.record.model_copy(
-                    update={"change": change, "writer": writer, "status": "down", "parents": (self.record.id,)}
-                )
-            )
+        state.mark_down(self.store, self.name)
 
 
 def deploy(store: Store, spec: ServeSpec, session: RaySession) -> Endpoint:
     """Bring an endpoint up and return once it answers. Raises NotFoundError, IntegrityError, SpecError or RunError."""
     files = check(store, spec)
-    check_room(spec)
+    check_room(spec, files)
     began = time.monotonic()
-    record = _up(spec, files, session)
+    holder = this_process() if session.is_own else None
+    cluster = None if session.is_own else os.environ.get("RAY_ADDRESS")
+    record = state.up(spec, files.reference, process=holder, cluster=cluster)
     with progress.track("deploy endpoint"), quiet():
         try:
-            run(application(spec, store, files, is_own=session.is_own), spec.name)
+            run(application(spec, store, files, is_own=session.is_own, fastest=fastest_chip(spec)), spec.name)
             if session.is_own:
                 _check_answers(record.url)
         except BaseException as exc:
@@ -133,28 +129,10 @@ def deploy(store: Store, spec: ServeSpec, session: RaySession) -> Endpoint:
                 raise
             raise RunError(f"endpoint {spec.name!r} did not start: {why}") from exc
     phases = {"up": time.monotonic() - began, **_phases(Endpoint(store, record))}
-    written = _log(store, spec.name).append(
+    written = state.log(store, spec.name).append(
         lambda change, writer: record.model_copy(update={"change": change, "writer": writer, "phases": phases})
     )
     return Endpoint(store, written)
-
-
-def _up(spec: ServeSpec, files: ModelFiles, session: RaySession) -> EndpointState:
-    """What is written down once the endpoint is up, but for what is not known before."""
-    host = "127.0.0.1" if spec.host in EVERY_ADDRESS else spec.host
-    return EndpointState(
-        name=spec.name,
-        change=0,
-        writer="",
-        status="up",
-        url=f"http://{host}:{spec.port}",
-        model=files.reference,
-        engine=spec.engine,
-        process=this_process() if session.is_own else None,
-        cluster=None if session.is_own else os.environ.get("RAY_ADDRESS"),
-        spec=spec.model_dump(mode="json"),
-        parents=(f"model:{files.reference}",),
-    )
 
 
 def run(app: Application, name: str) -> None:
@@ -181,6 +159,7 @@ def check(store: Store, spec: ServeSpec) -> ModelFiles:
     check_names(spec)
     files = ModelFiles.of(store, spec.model)
     if is_local():
+        check_this_machine(spec, files)
         with files.here():  # every file verified, and in the cache of this machine
             pass
     for reference in spec.adapters.values():
@@ -230,7 +209,7 @@ def find(store: Store, name: str) -> Endpoint:
     known = names(store)
     if name not in known:
         raise NotFoundError(f"no endpoint named {name!r}{did_you_mean(name, known)}")
-    return Endpoint(store, _log(store, name).latest())
+    return Endpoint(store, state.log(store, name).latest())
 
 
 def every(store: Store) -> Iterator[Endpoint]:
@@ -239,13 +218,16 @@ def every(store: Store) -> Iterator[Endpoint]:
 
 
 def names(store: Store) -> list[str]:
-    return sorted({item.key.split("/")[1] for item in store.list(FOLDER)})
+    return sorted({item.key.split("/")[1] for item in store.list(state.FOLDER)})
 
 
 def _take_down(name: str, *, alone: bool) -> None:
     """Remove an application, and where nobody else can have one, Serve itself with the last."""
+    import ray
     from ray import serve
 
+    if not ray.is_initialized():  # its Ray is gone; Serve would look for any other one on this machine
+        return
     if name in serve.status().applications:
         serve.delete(name)
     if alone and not serve.status().applications:
@@ -279,11 +261,7 @@ def _why(application: str) -> str:
     status = serve.status().applications.get(application)
     messages = [deployment.message for deployment in status.deployments.values()] if status else []
     lines = [line.strip() for line in "\n".join(messages).splitlines() if "Error" in line]
-    return lines[-1] if lines else ""
-
-
-def _log(store: Store, name: str) -> RecordLog[EndpointState]:
-    return RecordLog(store, f"{FOLDER}/{name}", EndpointState)
+    return re.sub(r"^tradewind\.errors\.\w+: ", "", lines[-1]) if lines else ""
 
 
 def _bind_fails(port: int) -> bool:
