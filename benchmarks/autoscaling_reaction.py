@@ -1,11 +1,13 @@
 """How soon replicas are there on a real Ray Serve: from none to one, and from one to three under load.
 
-    .venv/bin/python benchmarks/autoscaling_reaction.py
+    .venv/bin/python benchmarks/autoscaling_reaction.py [--warm 1]
 
 An endpoint of the `echo` engine, whose start takes as long as a model's that loads in 2 s, is scaled by the `tokens`
 policy. Times are from the first request to its first token, and from the begin of the load to the time at
-which the front has as many ready replicas. Then the load ends, and the replicas go. Prints the times, every decision,
-and as its last line everything as JSON. docs/benchmarks/autoscaling.md has the results.
+which the front has as many ready replicas. With `--warm` so many more are kept loaded, and one is always ready: the
+times are from the begin of the load until two have requests, and until two are wanted. Then the load ends, and the
+replicas go. Prints the times, every decision, and as its last line everything as JSON. docs/benchmarks/autoscaling.md
+has the results.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +42,17 @@ LAW = {"start_s": LOAD_S, "first_s": 0.05, "each_s": 0.02}
 
 
 def main() -> None:
-    rounds = _arguments().rounds
+    given = _arguments()
+    rounds, scaling = given.rounds, SCALING | ({"min": 1, "warm": given.warm} if given.warm else {})
     with tempfile.TemporaryDirectory() as folder, tw.Workspace(folder) as place:
         files: dict[str, bytes | Path] = {"config.json": b"{}"}
         Models(place.store).add(
             "pilot", files, parents=(), family="x", parameters=1, context=64, heldout_loss=None, card={}
         )
-        wish = {"name": "chat", "model": "pilot", "engine": "echo", "engine_settings": LAW, "scaling": SCALING}
+        wish = {"name": "chat", "model": "pilot", "engine": "echo", "engine_settings": LAW, "scaling": scaling}
         endpoint = place.serve(tw.ServeSpec.of(**wish, port=free_port(18000)))
         try:
-            found = [_round(endpoint) for _ in range(rounds)]
+            found = [_warm_round(endpoint, given.warm) if given.warm else _round(endpoint) for _ in range(rounds)]
         finally:
             for one in decisions_of(place.store, "chat").all():
                 print(f"{one.at:%H:%M:%S.%f}"[:-3], f"{one.before} → {one.target}", one.reason)
@@ -76,6 +80,18 @@ def _round(endpoint: Endpoint) -> dict[str, float]:
     began = time.monotonic()
     _wait(endpoint, 0)
     found["3 to 0"] = time.monotonic() - began
+    return found
+
+
+def _warm_round(endpoint: Endpoint, warm: int) -> dict[str, float]:
+    _wait_for(lambda: (_ready(endpoint), _count(endpoint, "spare")) == (1, warm))
+    with _Load(endpoint):
+        began = time.monotonic()
+        _wait_for(lambda: sum(one["open"] > 0 for one in endpoint.replicas()) == 2)
+        found = {"1 to 2, with requests": time.monotonic() - began}
+        _wait(endpoint, 2)
+        found["1 to 2, decided"] = time.monotonic() - began
+        time.sleep(3)
     return found
 
 
@@ -107,22 +123,32 @@ def _ask(endpoint: Endpoint, *, tokens: int = 60) -> None:
 
 
 def _wait(endpoint: Endpoint, count: int) -> None:
-    """Until so many replicas are ready, or more where it is not none. Raises RuntimeError after a minute."""
+    """Until so many replicas are ready, or more where it is not none."""
+    _wait_for(lambda: _ready(endpoint) >= count if count else not _ready(endpoint))
+
+
+def _wait_for(what: Callable[[], bool]) -> None:
+    """Raises RuntimeError after a minute."""
     end = time.monotonic() + 60
-    while _ready(endpoint) < count if count else _ready(endpoint):
+    while not what():
         if time.monotonic() > end:
-            raise RuntimeError(f"there are {_ready(endpoint)} replicas ready and not {count}")
+            raise RuntimeError("the replicas are not as they should be after a minute")
         time.sleep(0.05)
 
 
 def _ready(endpoint: Endpoint) -> int:
+    return _count(endpoint, "ready")
+
+
+def _count(endpoint: Endpoint, status: str) -> int:
     replicas: list[dict[str, Any]] = endpoint.replicas()
-    return sum(one["status"] == "ready" and not one["refused"] and one["silent_s"] < 3 for one in replicas)
+    return sum(one["status"] == status and not one["refused"] and one["silent_s"] < 3 for one in replicas)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="How soon replicas are there on a real Ray Serve.")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--warm", type=int, default=0, help="replicas that are kept loaded beyond those wanted")
     return parser.parse_args()
 
 

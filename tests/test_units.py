@@ -15,6 +15,7 @@ from tradewind.units import (
     Seconds,
     format_bytes,
     format_count,
+    format_latency,
     format_seconds,
     format_usd,
     parse_bytes,
@@ -156,6 +157,13 @@ def test_bytes_are_written_in_binary_units(count: int, text: str) -> None:
 )
 def test_seconds_are_written_for_people(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0.0 ms"), (0.00123, "1.2 ms"), (0.0999, "99.9 ms"), (0.25, "250 ms"), (1.5, "1.50 s")]
+)
+def test_short_times_keep_what_matters_of_them(seconds: float, text: str) -> None:
+    assert format_latency(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,13 @@ def format_seconds(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def format_latency(seconds: float) -> str:
+    """`0.00123` → `1.2 ms`, `0.25` → `250 ms`, `1.5` → `1.50 s`."""
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{1000 * seconds:.1f} ms" if seconds < 0.1 else f"{1000 * seconds:.0f} ms"
+
+
 def format_hours(hours: float) -> str:
     """`1.5` → `1.5 h`, `0.2` → `12 min`, `60` → `2.5 d`."""
     if hours < 1:

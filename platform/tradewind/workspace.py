@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from tradewind.datasets.tiers.tiering import Tiering
     from tradewind.planner import Plan, Plans
     from tradewind.serving import Endpoint
+    from tradewind.serving.trials import Found, Goals
     from tradewind.training import Run
     from tradewind.tuning import Sweep
     from tradewind.tuning.quotes import Prices
@@ -534,6 +535,21 @@ class Endpoints:
         from tradewind import serving
 
         return serving.find(self.store, name)
+
+    def tune(
+        self, spec: ServeSpec, *, goals: Goals | None = None, clients: int = 16, seconds: float = 10.0, trials: int = 12
+    ) -> Found:
+        """Measure settings of an endpoint under load, on this machine and without Ray; `chosen` is the one to take.
+
+        Without goals they are the spec's. Raises QuotaError when the team's budget has no room for an hour of this
+        machine, and what the replica raises when it cannot start with the spec as it is.
+        """
+        from tradewind.serving.room import check_names
+        from tradewind.serving.trials import tune
+
+        check_names(spec)
+        with Budgets(self.store).room(this_team(), this_machine().usd_per_hour, f"{spec.name}-trial"):
+            return tune(self.store, spec, goals=goals, clients=clients, seconds=seconds, trials=trials)
 
     def serving(self, model: str) -> EndpointState | None:
         """The endpoint that serves a model version, or else the one that did last."""

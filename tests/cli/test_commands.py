@@ -40,9 +40,9 @@ def test_commands_are_these() -> None:
             "endpoints stop",
         "migrate", "migrate estimate", "models", "models export", "models list", "models promote", "models register",
         "models show", "offers", "plan", "runs", "runs list", "runs logs", "runs report", "runs resume", "runs show",
-        "runs stop", "runs tensorboard", "runs verify", "serve", "tco", "tco buy-vs-rent", "train", "tune",
-        "tune best", "tune list", "tune report", "tune resume", "tune show", "tune start", "tune stop", "usage",
-        "usage compact",
+        "runs stop", "runs tensorboard", "runs verify", "serve", "serve start", "serve tune", "tco",
+        "tco buy-vs-rent", "train", "tune", "tune best", "tune list", "tune report", "tune resume", "tune show",
+        "tune start", "tune stop", "usage", "usage compact",
     ]  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def test_folder_without_a_model_is_an_integrity_error(tmp_path: Path) -> None:
 
 
 def test_every_engine_of_the_table_is_tried_here_or_by_itself() -> None:
-    assert {*SETTINGS, "vllm"} == set(ENGINES)
+    assert {*SETTINGS, "predict", "vllm"} == set(ENGINES)
 
 
 def test_unknown_engine_is_answered_with_the_nearest() -> None:

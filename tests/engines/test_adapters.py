@@ -76,6 +76,15 @@ def test_rows_of_one_batch_have_each_their_own_adapter(tiny_model: Path, tmp_pat
     engine.stop()
 
 
+def test_adapter_lies_beside_weights_of_8_bits(tiny_model: Path, tmp_path: Path) -> None:
+    tide = write_adapter(tmp_path / "tide", seed=0)
+    engine = TransformersEngine()
+    engine.start(tiny_model, EngineSettings(precision="int8", adapters={"tide": tide}))
+    plain, adapted = (asyncio.run(answer(engine, name)) for name in (None, "tide"))
+    engine.stop()
+    assert plain != adapted
+
+
 def test_adapter_of_another_model_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match=r"does not fit model\.layers\.0\.self_attn\.q_proj"):
         started(tiny_model, tide=write_adapter(tmp_path / "tide", seed=0, width=64))

@@ -167,3 +167,17 @@ def test_weights_that_are_cut_off_are_refused_before_vllm_starts(model: Path, tm
         (tmp_path / name).write_bytes(content if name == "config.json" else content[:-10])
     with pytest.raises(IntegrityError, match=r"model\.safetensors"):
         VllmEngine().start(tmp_path)
+
+
+def test_loss_is_that_of_transformers(engine: VllmEngine, model: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    text = "harbour, quay sail wind cargo. chart anchor tide mast keel " * 20
+    ids = AutoTokenizer.from_pretrained(model)(text, return_tensors="pt")["input_ids"][:, :200]
+    reference: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    with torch.inference_mode():
+        expected = float(reference(input_ids=ids, labels=ids).loss)
+    made = engine.score(str(AutoTokenizer.from_pretrained(model).decode(ids[0])))
+    assert made.tokens == 199
+    assert made.loss == pytest.approx(expected, rel=2e-3)

@@ -44,6 +44,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     specs.RangeSpec,
     specs.SchedulerSpec,
     specs.ServeSpec,
+    specs.QualitySpec,
     specs.SplitSpec,
     specs.ScalingSpec,
     specs.TrafficSpec,

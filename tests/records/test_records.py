@@ -36,6 +36,7 @@ from tradewind.records import (
     Placement,
     PlanRecord,
     ProcessName,
+    QualityCheck,
     Record,
     Removal,
     Reservation,
@@ -48,6 +49,9 @@ from tradewind.records import (
     ScalingDecision,
     ScalingSample,
     ScalingWindow,
+    ServingFigures,
+    ServingLoad,
+    ServingTrial,
     Shard,
     Split,
     StopRequest,
@@ -262,6 +266,25 @@ EXAMPLES: tuple[tuple[Record, str], ...] = (
             ),
         ),
         "scaling window:chat/9",
+    ),
+    (
+        ServingTrial(
+            endpoint="chat", number=5, writer="w", search="20260405-060708-000009", spec={}, machine=MACHINE,
+            load=ServingLoad(clients=16, seconds=10.0, tokens_in=512, tokens_out=128), start_s=2.5,
+            figures=ServingFigures(
+                answers=40, requests_per_s=4.0, tokens_per_s=512.0, ttft_p50_s=0.2, ttft_p95_s=0.4, itl_p50_s=0.02,
+                itl_p95_s=0.03, answer_p50_s=2.7, answer_p95_s=4.0,
+            ),
+        ),
+        "serving trial:chat/5",
+    ),
+    (
+        QualityCheck(
+            endpoint="chat", number=2, writer="w", model="pilot@3", engine="transformers", precision="int8",
+            sample_sha256="0a", tokens=4095, loss=2.31, reference_loss=2.3, max_loss_increase=0.02, passed=True,
+            seconds=1.5, reference_seconds=1.2, weights_bytes=10, reference_weights_bytes=40,
+        ),
+        "quality check:chat/2",
     ),
     (SweepStart(sweep="rates", spec={}, machine=MACHINE, process=PROCESS), "tune:rates"),
     (

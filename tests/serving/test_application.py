@@ -63,15 +63,32 @@ def test_stages_get_a_group_with_a_bundle_for_each_chip(store: Store) -> None:
     config = deployments(store, parallel={"tensor": 2, "pipeline": 2})["Replica"]._replica_config
     assert config.placement_group_bundles == [{"CPU": 1, "GPU": 1}, {"GPU": 1}, {"GPU": 1}, {"GPU": 1}]
     assert config.placement_group_strategy == "PACK"
+    assert config.placement_group_bundle_label_selector is None
     assert "num_gpus" not in config.ray_actor_options
 
 
 def test_base_stays_on_demand_and_the_burst_is_spot(store: Store) -> None:
     made = deployments(store, replicas=5, base=2, burst="spot")
     assert (made["Base"].num_replicas, made["Replica"].num_replicas) == (2, 3)
-    assert options(made["Base"])["label_selector"] == {"ray.io/market-type": "on-demand"}
-    assert options(made["Replica"])["label_selector"] == {"ray.io/market-type": "spot"}
+    assert options(made["Base"])["label_selector"] == {"tradewind-market": "!spot"}
+    assert options(made["Replica"])["label_selector"] == {"tradewind-market": "spot"}
+    own = deployments(store, replicas=5, base=2, burst="spot", is_own=True)
+    assert "label_selector" not in options(own["Base"]) | options(own["Replica"])
     assert set(deployments(store, replicas=2, base=2)) == {"Front", "Base"}
+
+
+def test_stages_ask_for_their_kind_of_chip_in_each_bundle(store: Store) -> None:
+    made = deployments(store, parallel={"pipeline": 2}, where={"chips": ["H200"]}, base=1)["Base"]._replica_config
+    wanted = {"tradewind-market": "!spot", "ray.io/accelerator-type": "in(H200)"}
+    assert made.placement_group_bundle_label_selector == [wanted, wanted]
+    assert "label_selector" not in made.ray_actor_options
+
+
+def test_warm_replicas_come_on_top_of_the_bounds(store: Store) -> None:
+    scaling = deployments(store, scaling={"min": 1, "max": 4, "warm": 2})[
+        "Replica"
+    ]._deployment_config.autoscaling_config
+    assert (scaling.min_replicas, scaling.initial_replicas, scaling.max_replicas) == (3, 3, 6)
 
 
 def test_drain_is_over_before_serve_kills_a_replica(store: Store) -> None:
@@ -93,6 +110,19 @@ def test_more_replicas_are_no_new_version(store: Store) -> None:
 def test_front_listens_where_the_spec_says() -> None:
     settings = front_settings(ServeSpec.of(name="chat", model="pilot", host="0.0.0.0", port=8123, first_answer_s="5s"))
     assert (settings.host, settings.port, settings.first_answer_s) == ("0.0.0.0", 8123, 5)
+
+
+def test_front_holds_what_the_first_replica_will_take() -> None:
+    assert front_settings(ServeSpec.of(name="chat", model="pilot", max_concurrency=4, queue=20)).queue == 24
+
+
+def test_replicas_know_the_fastest_chip_and_it_makes_no_new_version(store: Store) -> None:
+    spec = ServeSpec.of(name="chat", model="pilot@1", engine="echo")
+    files = ModelFiles.of(store, spec.model)
+    made = [build_app(application(spec, store, files, fastest=pace), name="chat") for pace in (None, 4.8e12)]
+    one, other = (next(one for one in app.deployments if one.name == "Replica") for app in made)
+    assert other.init_args[0].fastest == 4.8e12
+    assert one._version == other._version
 
 
 def test_arguments_of_a_serve_file_make_the_application(store: Store) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 import tradewind as tw
 from tests.conftest import free_port
 from tradewind.errors import RunError
+from tradewind.ledger import Ledger
 from tradewind.registry import Models
 from tradewind.serving import Endpoint
 from tradewind.serving.application import application
@@ -146,6 +148,25 @@ def test_killed_replica_is_replaced_and_only_streams_that_had_begun_are_lost(
     assert ask(endpoint, model="pilot").status_code == 200
 
 
+def test_replica_that_is_told_to_end_drains_and_another_comes(endpoint: Endpoint) -> None:
+    victim = endpoint.replicas()[0]
+    with Asking(endpoint) as asking:
+        wait_for(lambda: asking.answers > 8)
+        process = process_at(victim["url"])
+        body = {"model": "pilot", "prompt": "the quay", "max_tokens": 100, "stream": True}
+        with httpx.stream("POST", f"{victim['url']}/v1/completions", json=body, timeout=60) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            process.terminate()
+            wait_for(
+                lambda: [one["status"] for one in endpoint.replicas() if one["url"] == victim["url"]] == ["draining"]
+            )
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        process.wait(20)
+        wait_for(lambda: ready(endpoint) == 2 and victim["replica"] not in ready_ones(endpoint))
+    assert asking.failures == []
+
+
 def test_what_was_answered_is_in_the_ledger(workspace: tw.Workspace, endpoint: Endpoint) -> None:
     def tokens() -> int:
         return sum(row.tokens_out for row in workspace.usage() if row.subject == "endpoint:chat")
@@ -214,11 +235,29 @@ def test_file_of_ray_serve_is_deployed_by_serve_itself(workspace: tw.Workspace, 
     wait_for(lambda: httpx.get(f"http://127.0.0.1:{port}/replicas").json())
     body = {"model": "pilot", "prompt": "the quay", "max_tokens": 5}
     assert httpx.post(f"http://127.0.0.1:{port}/v1/completions", json=body).status_code == 200
+    found = workspace.endpoints.get("filed")
+    assert (found.is_up, found.url, found.record.model) == (True, f"http://127.0.0.1:{port}", "pilot@1")
+    config["applications"][0]["args"] |= {"model": "pilot@2", "prefetch": True}
+    client.deploy_apps(ServeDeploySchema.model_validate(config))
+    wait_for(lambda: workspace.endpoints.get("filed").record.model == "pilot@2", timeout_s=60)
     config["applications"][0]["args"]["model"] = "pilto"
     client.deploy_apps(ServeDeploySchema.model_validate(config))
     wait_for(lambda: serve.status().applications["filed"].status == "DEPLOY_FAILED", timeout_s=60)
     assert "no model named 'pilto' (did you mean 'pilot'?)" in serve.status().applications["filed"].message
+    assert workspace.endpoints.get("filed").is_up
     serve.delete("filed")
+    assert not workspace.endpoints.get("filed").is_up
+
+
+def process_at(url: str) -> psutil.Process:
+    """The process of this machine that listens there."""
+    port = int(url.rpartition(":")[2])
+    (pid,) = {
+        one.pid
+        for one in psutil.net_connections("tcp")
+        if one.status == "LISTEN" and one.laddr and one.laddr.port == port
+    }
+    return psutil.Process(pid)
 
 
 def change(workspace: tw.Workspace, endpoint: Endpoint, **changes: Any) -> None:
@@ -242,3 +281,35 @@ def ready_ones(endpoint: Endpoint) -> set[str]:
         for one in endpoint.replicas()
         if one["status"] == "ready" and not one["refused"] and one["silent_s"] < 3
     }
+
+
+def test_predictor_is_served_like_any_model(workspace: tw.Workspace, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"factor": 3}')
+    scale = {"predictor": "tests.engines.predict.toys:Scale"}
+    endpoint = workspace.serve(spec("scale", model=str(tmp_path), engine="predict", engine_settings=scale))
+    try:
+        answers = [
+            httpx.post(f"{endpoint.url}/v1/predict", json={"inputs": [n, n + 1]}, timeout=60).json() for n in range(20)
+        ]
+        assert [one["outputs"] for one in answers] == [[3 * n, 3 * n + 3] for n in range(20)]
+        late = httpx.post(f"{endpoint.url}/v1/predict", json={"inputs": [1]}, headers={"x-deadline-ms": "0.001"})
+        assert late.status_code == 504
+    finally:
+        endpoint.stop()
+    rows = [row for row in Ledger(workspace.store).rows() if row.subject == "endpoint:scale"]
+    assert sum(row.tokens_out for row in rows) == 40
+
+
+def test_server_that_is_there_already_is_a_target(workspace: tw.Workspace, endpoint: Endpoint) -> None:
+    """Another endpoint's front is an OpenAI server like any other."""
+    targets = [endpoint.url]
+    through = workspace.serve(tw.ServeSpec.of(name="through", model="pilot", targets=targets, port=free_port()))
+    try:
+        assert (through.record.engine, through.record.model) == ("elsewhere", "pilot@1")
+        answer = ask(through)
+        assert answer.json()["usage"]["completion_tokens"] == 5
+        assert [one["url"] for one in through.replicas()] == targets
+    finally:
+        through.stop()
+    rows = [row for row in Ledger(workspace.store).rows() if row.subject == "endpoint:through"]
+    assert [(row.requests, row.tokens_out, row.usd) for row in rows] == [(1, 5, 0)]

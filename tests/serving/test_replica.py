@@ -180,6 +180,8 @@ def test_drain_refuses_new_work_and_lets_streams_end(store: Store) -> None:
             with pytest.raises(HTTPError, match="503"):
                 urllib.request.urlopen(f"{replica.url}/v1/completions", data=b"{}")
             assert board.reports[-1].status == "draining"
+            with pytest.raises(RunError, match="replica r1 drains"):
+                replica.check()
             assert [line for line in lines if line][-1] == "data: [DONE]"
         draining.join()
         assert done == [True]
@@ -240,6 +242,13 @@ def test_engine_is_told_what_the_spec_says(store: Store) -> None:
     assert (settings.profile, settings.tensor, settings.pipeline, settings.expert) == ("latency", 2, 1, True)
     assert settings.more == {"first_s": 1}
     assert settings.max_concurrency == made.spec.max_concurrency
+
+
+def test_replica_on_a_slower_chip_reports_its_share_of_the_capacity(store: Store) -> None:
+    board = Board()
+    replica = Running(plan(store, scaling={"target_tokens": 900}), name="r1", front=board, share=0.25)
+    replica.drain(0)
+    assert {report.capacity for report in board.reports} == {225}
 
 
 def test_capacity_is_what_the_spec_says_or_full_slots_of_its_traffic(store: Store) -> None:

@@ -28,6 +28,7 @@ from tradewind.cli import (
     models,
     plan,
     runs,
+    serve,
     tco,
     tune,
 )
@@ -66,7 +67,7 @@ app.command("demo")(demo.demo)
 app.command("offers")(catalog.offers)
 app.command("plan")(plan.plan)
 app.command("train")(runs.train)
-app.command("serve")(endpoints.serve)
+app.add_typer(serve.app, name="serve")
 app.add_typer(ledger.app, name="usage")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(catalog.app, name="catalog")

@@ -7,6 +7,7 @@ ENGINES = Table(
     "engine",
     {
         "echo": "tradewind.engines.echo:EchoEngine",
+        "predict": "tradewind.engines.predict:PredictEngine",
         "transformers": "tradewind.engines.transformers:TransformersEngine",
         "vllm": "tradewind.engines.vllm:VllmEngine",
     },

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from tradewind.engines.int8 import Int8Linear
 from tradewind.errors import IntegrityError, SpecError
 
 WEIGHTS = "adapter_model.safetensors"
@@ -67,7 +68,7 @@ class Adapters:
             layer = self._model.get_submodule(module)
         except AttributeError:
             layer = None
-        if not isinstance(layer, nn.Linear):
+        if not isinstance(layer, nn.Linear | Int8Linear):
             raise IntegrityError(f"adapter {name!r} is for {module}, which the model lacks", hint="name its own model")
         if up is None or down.shape[1] != layer.in_features or up.shape != (layer.out_features, down.shape[0]):
             raise IntegrityError(
@@ -77,8 +78,8 @@ class Adapters:
         if module not in self._layers:
             self._layers[module] = _AdaptedLayer(self)
             layer.register_forward_hook(self._layers[module])
-        weight = layer.weight
-        self._layers[module].parts[name] = (down.to(weight), (scale * up).to(weight))
+        like = next(self._model.parameters())  # of 8-bit layers there are none
+        self._layers[module].parts[name] = (down.to(like), (scale * up).to(like))
 
     def rows(self) -> dict[str, torch.Tensor]:
         return self._rows

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from tradewind.engines.adapters import Adapters
 from tradewind.engines.slot_cache import SlotCache, Window, padded, visible
@@ -59,6 +60,13 @@ class Decoder:
     def bytes_per_token(self) -> int:
         """What the cache holds for one token of one sequence; known once a token was read."""
         return self._slots.bytes_per_token
+
+    def loss(self, tokens: Sequence[int]) -> float:
+        """Nats of all tokens of a text behind its first, each predicted from those before it; their sum."""
+        with torch.inference_mode():
+            ids = torch.tensor([list(tokens)], device=self.device)
+            scores = self.model(input_ids=ids, use_cache=False).logits[0, :-1].float()
+            return float(functional.cross_entropy(scores, ids[0, 1:], reduction="sum"))
 
     def embed(self, tokens: Sequence[int]) -> list[float]:
         """The mean of the last hidden states of a text."""

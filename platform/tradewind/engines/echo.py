@@ -46,6 +46,7 @@ class EchoKnobs:
 
 class EchoEngine:
     can_sleep = False
+    searched: Mapping[str, Sequence[Any]] = {}  # its law is the world, and no knob
     loop = None
 
     def __init__(self) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FinishReason = Literal["stop", "length"]
 Profile = Literal["latency", "balanced", "throughput"]
+PROFILES: tuple[Profile, ...] = get_args(Profile)
 Precision = Literal["auto", "float32", "bfloat16", "float8", "int8"]
 
 
@@ -35,6 +36,8 @@ class EngineSettings:
     """Most requests that are worked on at once; further ones wait in the engine."""
     profile: Profile = "balanced"
     precision: Precision = "auto"
+    timeout_s: float = 120.0
+    """How long a request may take, for an engine that plans by it."""
     tensor: int = 1
     """Chips that share each layer."""
     pipeline: int = 1
@@ -87,6 +90,12 @@ class Engine(Protocol):
         """Whether `sleep` gives memory back and `wake` is faster than a start."""
 
     @property
+    def searched(self) -> Mapping[str, Sequence[Any]] | None:
+        """Knobs that a search for a goal may turn, each with the values worth trying: `profile`, and settings of the
+        engine's own. None where no text is made, whose goals are times to and between tokens.
+        """
+
+    @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop that the app belongs to, which runs when a server is run on it; None where any will do.
 
@@ -110,7 +119,7 @@ class Engine(Protocol):
 
     def app(self) -> FastAPI:
         """The ASGI app of a started engine: /v1/completions, /v1/chat/completions, /v1/embeddings where the model
-        can, /v1/models, /health and /metrics.
+        can, /v1/models, /health and /metrics. For a model of no language /v1/predict stands in the place of the first.
         """
 
     def load(self) -> EngineLoad:

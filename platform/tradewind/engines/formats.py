@@ -74,20 +74,20 @@ FORMATS: Mapping[str, Table] = MappingProxyType(
         "cpu-amx": Table(
             _same("bfloat16", 16, "the processor multiplies bfloat16 tiles (AMX)"),
             None,
-            _less("int8", "the processor multiplies INT8 tiles (AMX); files of 8 bits are needed"),
+            _less("int8", "weights take half the memory; vLLM multiplies INT8 tiles (AMX) of files of 8 bits"),
             instead="give auto or int8",
         ),
         "cpu-avx512-bf16": Table(
             _same("bfloat16", 16, "the processor has products of bfloat16 (AVX512_BF16), and half the bytes to read"),
             None,
-            _less("int8", "the processor has products of INT8 (VNNI); files of 8 bits are needed"),
+            _less("int8", "weights take half the memory; vLLM has products of INT8 (VNNI) for files of 8 bits"),
             instead="give auto or int8",
         ),
         "cpu": Table(
             _same("float32", 32, "the processor has no products of 16 bits, so that they would be slower than 32"),
             None,
-            None,
-            instead="give auto or float32",
+            _less("int8", "weights take a quarter of the memory, and are computed in 32 bits"),
+            instead="give auto, float32 or int8",
         ),
     }
 )
@@ -113,6 +113,13 @@ def format_for(chip: str, wanted: Precision) -> Format:
     return made
 
 
+def changes_weights(wanted: Precision) -> bool:
+    """Whether any chip meets a wish by weights that are not those of the files."""
+    if wanted not in ("float8", "int8"):
+        return False
+    return any(made.changes_weights for table in FORMATS.values() if (made := getattr(table, wanted)))
+
+
 def this_chip() -> str:
     """The kind of chip that this process would serve on: its first GPU, else its processor."""
     import torch
@@ -121,7 +128,12 @@ def this_chip() -> str:
         if torch.version.hip:
             return str(torch.cuda.get_device_properties(0).gcnArchName).partition(":")[0]
         return of_capability(*torch.cuda.get_device_capability(0))
-    return of_cpu(CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else "")
+    return of_cpu(_cpu_info())
+
+
+def format_of_processor() -> Format:
+    """That of `auto` on this machine's processor. Needs no torch."""
+    return format_for(of_cpu(_cpu_info()), "auto")
 
 
 def of_capability(major: int, minor: int) -> str:
@@ -131,6 +143,10 @@ def of_capability(major: int, minor: int) -> str:
     if not older:
         raise CapacityError(f"compute capability {major}.{minor} is too old to serve on", hint="7.0 is the least")
     return f"sm_{older[-1]}"
+
+
+def _cpu_info() -> str:
+    return CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.exists() else ""
 
 
 def of_cpu(text: str) -> str:

@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from tradewind.engines.engine import Precision
 from tradewind.engines.formats import format_for, this_chip
-from tradewind.errors import CapacityError, IntegrityError
+from tradewind.errors import CapacityError, IntegrityError, SpecError
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -53,8 +53,20 @@ def to_device(model: Any) -> Any:
 
 
 def dtype_of(precision: Precision) -> torch.dtype:
-    """That of the weights on this machine's chip, by the table of `formats`."""
-    kind: torch.dtype = getattr(torch, format_for(this_chip(), precision).weights)
+    """In which weights are loaded on this machine's chip, by the table of `formats`; those of int8 are made of 32 bits.
+
+    Raises SpecError for int8 on a GPU.
+    """
+    chip = this_chip()
+    made = format_for(chip, precision)
+    if made.weights == "int8":
+        if not chip.startswith("cpu"):
+            raise SpecError(
+                "the transformers engine makes int8 weights for processors alone",
+                hint="give auto, or float8 with the vllm engine",
+            )
+        return torch.float32
+    kind: torch.dtype = getattr(torch, made.weights)
     return kind
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradewind.engines.batching import Batcher, Limits, Request
-from tradewind.engines.engine import PLAIN, EngineLoad, EngineSettings, Piece, Profile, Prompt, Sampling
+from tradewind.engines.engine import PLAIN, PROFILES, EngineLoad, EngineSettings, Piece, Profile, Prompt, Sampling
 from tradewind.engines.knobs import read_knobs
+from tradewind.engines.score import Score, windows
 from tradewind.engines.tally import Tally
 from tradewind.engines.text import TextStream
 from tradewind.errors import CapacityError, SpecError
@@ -42,6 +43,7 @@ class TransformersKnobs:
 
 class TransformersEngine:
     can_sleep = False
+    searched: Mapping[str, Sequence[Any]] = {"profile": PROFILES, "prompt_tokens": (64, 512)}
     loop = None
 
     def __init__(self) -> None:
@@ -144,6 +146,25 @@ class TransformersEngine:
         made = [batcher.do(partial(decoder.embed, prompt.content or self._ids(""))) for prompt in prompts]
         return list(await asyncio.gather(*map(asyncio.wrap_future, made)))
 
+    def score(self, text: str) -> Score:
+        """Between two steps of the batch."""
+        from tradewind.engines.int8 import weights_bytes
+
+        batcher, decoder = self._started(), self._decoder
+        assert decoder is not None
+        parts = list(windows(self._tokenizer(text, verbose=False)["input_ids"], self._context))
+        if not parts:
+            raise SpecError("the sample has fewer than two tokens", hint="give a longer text: quality.text")
+        began = time.monotonic()
+        nats = sum(batcher.do(partial(decoder.loss, part)).result() for part in parts)
+        tokens = sum(len(part) - 1 for part in parts)
+        return Score(nats / tokens, tokens, time.monotonic() - began, weights_bytes(decoder.model))
+
+    def _quantise(self, model: Any) -> None:
+        from tradewind.engines.int8 import quantise
+
+        quantise(model)
+
     def _load(self, files: Path) -> Decoder:
         with self._phase("import"):
             from tradewind.engines import loading
@@ -151,6 +172,9 @@ class TransformersEngine:
         with self._phase("deserialise"):
             self._tokenizer = loading.load_tokenizer(files)
             model = loading.load_model(files, loading.dtype_of(self.settings.precision))
+        if self.settings.precision == "int8":
+            with self._phase("quantise"):
+                self._quantise(model)
         with self._phase("to_device"):
             model = loading.to_device(model)
         self._context = int(model.config.max_position_embeddings)
@@ -190,10 +214,10 @@ def _check(settings: EngineSettings) -> None:
     """Raises SpecError for what this engine does not do."""
     if settings.tensor * settings.pipeline > 1 or settings.expert:
         raise SpecError("the transformers engine splits no model over chips", hint="serve it with the vllm engine")
-    if settings.precision not in ("auto", "float32", "bfloat16"):
+    if settings.precision == "float8":
         raise SpecError(
-            f"the transformers engine does not serve {settings.precision}",
-            hint="give float32 or bfloat16, or serve it with the vllm engine",
+            "the transformers engine does not serve float8",
+            hint="give float32, bfloat16 or int8, or serve it with the vllm engine",
         )
 
 

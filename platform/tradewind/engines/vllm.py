@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from tradewind.engines.api_errors import error_body
 from tradewind.engines.body_limit import BodyLimit
-from tradewind.engines.engine import PLAIN, EngineLoad, EngineSettings
+from tradewind.engines.engine import PLAIN, PROFILES, EngineLoad, EngineSettings
 from tradewind.engines.metrics import CONTENT_TYPE, exposition
 from tradewind.engines.own_loop import InOwnLoop, OwnLoop
+from tradewind.engines.score import Score, windows
 from tradewind.engines.vllm_settings import arguments, is_for_cpu, set_environment
 from tradewind.engines.vllm_stats import VllmStats
 from tradewind.engines.weight_files import check_weight_files
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 
 
 class VllmEngine:
+    searched: Mapping[str, Sequence[Any]] = {
+        "profile": PROFILES,
+        "max_num_batched_tokens": (1024, 4096),
+        "enable_chunked_prefill": (False,),
+    }
+    """Slots are vLLM's max_num_seqs. Without chunks a step must have room for a whole prompt, else vLLM refuses."""
+
     def __init__(self) -> None:
         self.settings = PLAIN
         self._own = OwnLoop()
@@ -87,6 +95,17 @@ class VllmEngine:
     def load(self) -> EngineLoad:
         requests = list(self._llm.output_processor.request_states.values()) if self._llm else []
         return self._stats.load(requests)
+
+    def score(self, text: str) -> Score:
+        """By vLLM's own probabilities of a prompt's tokens, one window after the other."""
+        ids = self._llm.get_tokenizer().encode(text)
+        parts = list(windows(ids, self.context))
+        if not parts:
+            raise SpecError("the sample has fewer than two tokens", hint="give a longer text: quality.text")
+        began = time.monotonic()
+        nats = sum(self._own.call(_nats(self._llm, part, f"score-{number}")) for number, part in enumerate(parts))
+        tokens = sum(len(part) - 1 for part in parts)
+        return Score(nats / tokens, tokens, time.monotonic() - began)
 
     def sleep(self) -> None:
         if not self.can_sleep:
@@ -159,6 +178,16 @@ async def _first_token(llm: Any, tasks: tuple[str, ...]) -> None:
         made = llm.encode(prompt, PoolingParams(task="embed"), "first")
     async for _ in made:
         continue
+
+
+async def _nats(llm: Any, tokens: Sequence[int], name: str) -> float:
+    """Of all tokens behind the first, together."""
+    from vllm import SamplingParams
+
+    asked = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0)
+    async for made in llm.generate({"prompt_token_ids": list(tokens)}, asked, name):
+        found = made.prompt_logprobs
+    return -sum(float(row[token].logprob) for row, token in zip(found[1:], tokens[1:], strict=True))
 
 
 def _config(wanted: Mapping[str, Any]) -> Any:

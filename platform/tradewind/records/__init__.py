@@ -11,6 +11,7 @@ from tradewind.records.measurement import Measured, Measurement
 from tradewind.records.model import AliasMove, ModelVersion
 from tradewind.records.place import LOCAL, UNKNOWN, Boundary, Place, boundary
 from tradewind.records.plan import Basis, Cost, Interval, Placement, PlanRecord, Prediction
+from tradewind.records.quality import QualityCheck
 from tradewind.records.retention import Removal, Sweep, TagMove
 from tradewind.records.run import (
     CheckpointRecord,
@@ -22,6 +23,7 @@ from tradewind.records.run import (
     StepMetrics,
 )
 from tradewind.records.scaling import ReplicaRow, ScalingDecision, ScalingSample, ScalingWindow
+from tradewind.records.serving_trial import ServingFigures, ServingLoad, ServingTrial
 from tradewind.records.sweep import (
     SweepEnd,
     SweepEvent,
@@ -77,6 +79,7 @@ __all__ = [
     "PlanRecord",
     "Prediction",
     "ProcessName",
+    "QualityCheck",
     "Record",
     "Removal",
     "ReplicaRow",
@@ -91,6 +94,9 @@ __all__ = [
     "ScalingDecision",
     "ScalingSample",
     "ScalingWindow",
+    "ServingFigures",
+    "ServingLoad",
+    "ServingTrial",
     "Shard",
     "Split",
     "Status",

@@ -24,6 +24,7 @@ from tradewind.records import EndpointState
 from tradewind.registry import Models
 from tradewind.serving import state
 from tradewind.serving.application import application, fastest_chip
+from tradewind.serving.elsewhere import files_of
 from tradewind.serving.model_files import ModelFiles
 from tradewind.serving.room import check_names, check_room, check_this_machine
 from tradewind.specs import ServeSpec
@@ -157,8 +158,8 @@ def quiet() -> Iterator[None]:
 def check(store: Store, spec: ServeSpec) -> ModelFiles:
     """The files that a spec means, once engine, model files, name and port are found to be right."""
     check_names(spec)
-    files = ModelFiles.of(store, spec.model)
-    if is_local():
+    files = files_of(store, spec)
+    if is_local() and not spec.targets:
         check_this_machine(spec, files)
         with files.here():  # every file verified, and in the cache of this machine
             pass

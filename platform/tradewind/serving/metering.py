@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tradewind import progress
 from tradewind.clusters import this_machine
 from tradewind.ledger import Ledger, effort, usage
+from tradewind.ledger.usage import NOTHING
 from tradewind.records import Usage
 
 WRITE_EVERY_S = 2.0
@@ -32,7 +33,8 @@ class UsageMeter:
 
     `tokens` gives the engine's tokens in and out since its start. They count in the row of the time in which they were
     made, a request in that of its end. The machine is held from `began`, a moment of `time.monotonic`, until the last
-    row, whether or not it answers.
+    row, whether or not it answers. Of what is served elsewhere nobody here knows what it
+    holds: those rows have none.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class UsageMeter:
         tokens: Callable[[], tuple[int, int]],
         team: str = "",
         began: float | None = None,
+        is_elsewhere: bool = False,
     ) -> None:
         self._ledger = ledger
         self._subject = subject
         self._model = model
+        self._is_elsewhere = is_elsewhere
         self._team = team
         self._machine = this_machine()
         self._cpu = time.process_time()
@@ -80,7 +84,8 @@ class UsageMeter:
     def close_row(self, *, is_last: bool = False) -> None:
         """Make a row of the time since the last one, when something was done in it, or it is long, or the last."""
         tokens = self._tokens()
-        if self._served or tokens != self._told or is_last or time.monotonic() - self._held_since >= HELD_EVERY_S:
+        is_due = is_last or time.monotonic() - self._held_since >= HELD_EVERY_S
+        if self._served or tokens != self._told or (is_due and not self._is_elsewhere):
             served, self._served = self._served, []
             self._unwritten.append(self._row(served, tokens))
 
@@ -109,7 +114,9 @@ class UsageMeter:
             "serving",
             self._subject,
             self._machine,
-            effort(self._machine, seconds=self._held_since - held_since, cpu_seconds=cpu),
+            NOTHING
+            if self._is_elsewhere
+            else effort(self._machine, seconds=self._held_since - held_since, cpu_seconds=cpu),
             requests=len(served),
             tokens_in=tokens[0] - told[0],
             tokens_out=tokens[1] - told[1],

@@ -20,6 +20,8 @@ from tradewind.storage.cache import default_cache
 
 FILES_AT_ONCE = 8
 CONFIG = "config.json"
+MARKS = (CONFIG, "model.pt2")
+WEIGHTS = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,8 @@ class ModelFiles:
         if not is_place(source):
             return cls(store, Models(store).get(source).reference)
         place = open_store(str(Path(source).expanduser()) if source.startswith("~") else source)
-        try:
-            place.head(CONFIG)
-        except NotFoundError as exc:
-            raise NotFoundError(f"{place.url} has no {CONFIG}", hint="name the folder with the model's files") from exc
+        if _mark(place) is None:
+            raise NotFoundError(f"{place.url} has no {CONFIG}", hint="name the folder with the model's files")
         return cls(place, place.url)
 
     def config(self) -> bytes:
@@ -53,9 +53,18 @@ class ModelFiles:
     @property
     def num_bytes(self) -> int:
         """Of all files."""
+        return sum(self._sizes().values())
+
+    @property
+    def weights_bytes(self) -> int:
+        """Of the files with weights."""
+        return sum(size for name, size in self._sizes().items() if name.endswith(WEIGHTS))
+
+    def _sizes(self) -> dict[str, int]:
         if is_place(self.reference):
-            return sum(item.num_bytes for item in self.store.list(""))
-        return sum(file.num_bytes for file in Models(self.store).get(self.reference).record.files.values())
+            return {item.key: item.num_bytes for item in self.store.list("")}
+        files = Models(self.store).get(self.reference).record.files
+        return {name: file.num_bytes for name, file in files.items()}
 
     @contextmanager
     def here(self) -> Iterator[Path]:
@@ -66,10 +75,21 @@ class ModelFiles:
         if not is_place(self.reference):
             with Models(self.store).get(self.reference).linked() as folder:
                 yield folder
-        elif (config := self.store.local_path(CONFIG)) is not None:
+        elif (config := self.store.local_path(_mark(self.store) or CONFIG)) is not None:
             yield config.parent
         else:
             yield _fetched(self.store)
+
+
+def _mark(place: Store) -> str | None:
+    """The file by which a folder is known to be a model's, so that no other one is fetched whole."""
+    for name in MARKS:
+        try:
+            place.head(name)
+        except NotFoundError:
+            continue
+        return name
+    return None
 
 
 def _fetched(place: Store) -> Path:

@@ -6,11 +6,14 @@ Ray Serve starts it, watches it and ends it; requests come to its own port, so t
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,12 +22,17 @@ from tradewind.clusters import notices
 from tradewind.engines import Engine, EngineSettings, engine
 from tradewind.errors import RunError, TradewindError
 from tradewind.ledger import Ledger
+from tradewind.records import QualityCheck
 from tradewind.registry import Models
 from tradewind.serving.gate import Gate
+from tradewind.serving.hosts import share_here
 from tradewind.serving.metering import UsageMeter
 from tradewind.serving.model_files import ModelFiles
+from tradewind.serving.quality import comparison, scored
 from tradewind.serving.report import ReplicaReport
+from tradewind.serving.room import check_here
 from tradewind.serving.server import Server, bind, url_of
+from tradewind.serving.sigterm import on_sigterm
 from tradewind.specs import ServeSpec
 from tradewind.specs.serve import is_place
 from tradewind.storage import Store
@@ -58,6 +66,8 @@ class ReplicaPlan:
     team: str = ""
     host: str = "127.0.0.1"
     """Address to listen on; empty for that of the node."""
+    fastest: float | None = None
+    """Pace of the fastest chip that a replica may get, in bytes a second; None where all are equal or unknown."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,20 +84,23 @@ class ReplicaPlan:
 class Running:
     """A replica that answers at `url` from its construction on. It knows nothing of Ray.
 
+    `share` is what its chip is worth beside the fastest that a replica of the endpoint may get.
     Raises IntegrityError for damaged files, SpecError, CapacityError.
     """
 
-    def __init__(self, plan: ReplicaPlan, *, name: str, front: FrontLine) -> None:
+    def __init__(self, plan: ReplicaPlan, *, name: str, front: FrontLine, share: float = 1.0) -> None:
         self._plan = plan
         self._began = time.monotonic()
         self._held = contextlib.ExitStack()
         self._ending = threading.Lock()
         self._has_ended = False
         self.phases: dict[str, float] = {}
+        self.quality: QualityCheck | None = None
+        """What came of comparing it with the unchanged weights; None where its precision leaves them as they are."""
         self.engine: Engine = engine(plan.spec.engine)
         listener = self._held.enter_context(bind(plan.host or _node_address(), plan.spec.replica_ports))
         models = (*plan.names, *plan.spec.adapters)
-        self._report = ReplicaReport(name, url_of(listener), "starting", capacity_of(plan.spec), models=models)
+        self._report = ReplicaReport(name, url_of(listener), "starting", share * capacity_of(plan.spec), models=models)
         self._reporter = Reporter(self._now, front)
         try:
             self._load()
@@ -112,9 +125,11 @@ class Running:
         return self._report.status
 
     def check(self) -> None:
-        """Raises RunError when it does not answer, or was drained and must be replaced."""
+        """Raises RunError when it does not answer, or drains and must be replaced."""
         if self._has_ended:
             raise RunError(f"replica {self._report.replica} was drained")
+        if self.status == "draining":
+            raise RunError(f"replica {self._report.replica} drains")
         if not self._server.is_alive:
             raise RunError(f"the HTTP server of replica {self._report.replica} has ended")
         try:
@@ -146,8 +161,22 @@ class Running:
         folder = self._held.enter_context(self._plan.files.here())
         adapters = {name: self._adapter(reference) for name, reference in self._plan.spec.adapters.items()}
         fetched = time.monotonic()
-        self.engine.start(folder, settings_of(self._plan, adapters))
-        self.phases = {"fetch": fetched - began, **self.engine.phases, "engine": time.monotonic() - fetched}
+        settings = settings_of(self._plan, adapters)
+        self._start(folder, settings)
+        self.phases = {"fetch": fetched - began, **self.phases, "engine": time.monotonic() - fetched}
+
+    def _start(self, folder: Path, settings: EngineSettings) -> None:
+        """Start the engine, and compare it with the unchanged weights where its precision changes them."""
+        spec = self._plan.spec
+        began = time.monotonic()
+        gate = comparison(spec, self._plan.store, self._plan.files, folder, settings, partial(engine, spec.engine))
+        compared = time.monotonic()
+        self.engine.start(folder, settings)
+        self.phases = dict(self.engine.phases)
+        if gate:
+            started = time.monotonic()
+            self.quality = gate.check(scored(self.engine, gate.text))
+            self.phases |= {"reference": compared - began, "quality": time.monotonic() - started}
 
     def _adapter(self, reference: str) -> Path:
         return self._held.enter_context(Models(self._plan.store).get(reference).linked())
@@ -172,7 +201,8 @@ class Running:
     def _add_route(self, app: FastAPI) -> None:
         @app.get("/replica")
         async def replica() -> dict[str, Any]:
-            return {**vars(self._now()), "phases": self.phases, "context": self.engine.context, "open": self.gate.open}
+            told = {"phases": self.phases, "context": self.engine.context, "open": self.gate.open}
+            return {**vars(self._now()), **told, "quality": self.quality}
 
     def _tokens(self) -> tuple[int, int]:
         load = self.engine.load()
@@ -253,6 +283,7 @@ def settings_of(plan: ReplicaPlan, adapters: Mapping[str, Path]) -> EngineSettin
         max_concurrency=spec.max_concurrency,
         profile=spec.profile,
         precision=spec.precision,
+        timeout_s=spec.request_timeout_s,
         tensor=spec.parallel.tensor,
         pipeline=spec.parallel.pipeline,
         expert=spec.parallel.expert,
@@ -261,7 +292,7 @@ def settings_of(plan: ReplicaPlan, adapters: Mapping[str, Path]) -> EngineSettin
 
 
 def capacity_of(spec: ServeSpec) -> float:
-    """Tokens in flight that a replica carries: what the spec says, or its slots full of requests of its traffic."""
+    """Tokens in flight that a replica on the fastest chip carries: the spec's, or its slots full of its traffic."""
     if spec.scaling and spec.scaling.target_tokens:
         return spec.scaling.target_tokens
     return float(spec.max_concurrency * (spec.traffic.tokens_in + spec.traffic.tokens_out))
@@ -273,18 +304,29 @@ class Replica:
     def __init__(self, plan: ReplicaPlan) -> None:
         from ray import serve
 
+        on_sigterm(self._end)
         context = serve.get_replica_context()
         self._drain_s = plan.spec.drain_s
         front = FrontHandle(context.app_name)
         try:
-            self._running = Running(plan, name=context.replica_id.unique_id, front=front)
+            check_here(plan.spec, plan.files)
+            share = share_here(plan.spec, plan.fastest)
+            self._running = Running(plan, name=context.replica_id.unique_id, front=front, share=share)
         except TradewindError as exc:
+            progress.print_line(told(exc))
             raise type(exc)(told(exc)) from exc
         self._notices = notices.subscribe(self._running.noticed)
 
     def check_health(self) -> None:
         """For Serve, every few seconds. Raises RunError for a replica that must be replaced."""
         self._running.check()
+
+    def _end(self) -> None:
+        """At SIGTERM. Serve sees a replica that drains as unhealthy, so another one starts meanwhile."""
+        if running := getattr(self, "_running", None):
+            progress.print_line("SIGTERM: the replica drains")
+            running.drain(self._drain_s)
+        os._exit(0)  # of all threads: the main one stays in Ray's loop
 
     def __del__(self) -> None:
         """Serve calls this when the replica goes: at a scale-in, a new version, the end of the application."""
@@ -299,18 +341,25 @@ def told(error: TradewindError) -> str:
 
 
 class FrontHandle:
-    """The front of an application, through Serve. For calls from a thread without a loop."""
+    """The front of an application, through Serve.
+
+    Serve constructs and ends a replica inside an event loop, where its handles cannot be waited for: a thread does.
+    """
 
     def __init__(self, application: str) -> None:
         from ray import serve
 
         self._front = serve.get_deployment_handle("Front", application)
+        self._thread = ThreadPoolExecutor(1, "tradewind-front-line")
 
     def report(self, report: ReplicaReport) -> None:
-        self._front.report.remote(report).result(timeout_s=TOLD_WITHIN_S)
+        self._tell(self._front.report, report)
 
     def leave(self, replica: str) -> None:
-        self._front.leave.remote(replica).result(timeout_s=TOLD_WITHIN_S)
+        self._tell(self._front.leave, replica)
+
+    def _tell(self, method: Any, word: object) -> None:
+        self._thread.submit(lambda: method.remote(word).result(timeout_s=TOLD_WITHIN_S)).result()
 
 
 def _node_address() -> str:

@@ -19,7 +19,7 @@ from tradewind.specs.cluster import (
 from tradewind.specs.dataset import ChatSpec, DatasetSpec, TextSpec, TokenizerSpec
 from tradewind.specs.document import Document
 from tradewind.specs.reference import Reference
-from tradewind.specs.serve import ScalingSpec, ServeSpec, SplitSpec, TrafficSpec
+from tradewind.specs.serve import QualitySpec, ScalingSpec, ServeSpec, SplitSpec, TrafficSpec
 from tradewind.specs.table import TableSpec
 from tradewind.specs.train import (
     BatchSpec,
@@ -80,6 +80,7 @@ __all__ = [
     "OverlaySpec",
     "ParallelSpec",
     "PrecisionSpec",
+    "QualitySpec",
     "RangeSpec",
     "Reference",
     "ReservationSpec",

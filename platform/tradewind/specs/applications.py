@@ -25,6 +25,14 @@ def wishes(document: Document) -> list[Document]:
     return found
 
 
+def place_of(document: Document, name: str) -> Where:
+    """Where in a file the wish of an application stands; of a file with one wish alone, its top."""
+    for index, application in enumerate(document.values.get("applications", ())):
+        if application.get("name") == name:
+            return ("applications", index, "args")
+    return ()
+
+
 def _ours(document: Document) -> Iterator[Document]:
     applications = document.values["applications"]
     if not isinstance(applications, list):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PositiveFloat, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
 
 from tradewind.errors import SpecError
 from tradewind.specs.applications import wishes
@@ -47,6 +48,19 @@ class TrafficSpec(Block):
     cache: Literal["fp32", "bf16", "fp8"] = "bf16"
 
 
+class QualitySpec(Block):
+    """How much worse a model may predict whose precision changes its weights; other precisions are not compared."""
+
+    max_loss_increase: float = Field(
+        default=0.02, ge=0, le=1, description="of the loss on the text, as a share of that of the unchanged weights"
+    )
+    text: str | None = Field(
+        default=None,
+        min_length=1,
+        description="text to compare on; the held-out text of the model's dataset if left out",
+    )
+
+
 class SplitSpec(Block):
     """How one replica is divided over chips."""
 
@@ -64,6 +78,7 @@ class ScalingSpec(Block):
 
     min: int = Field(default=1, ge=0, description="0 lets the last replica go as well")
     max: int = Field(default=4, ge=1)
+    warm: int = Field(default=0, ge=0, description="replicas beyond those, loaded, with no requests until wanted")
     policy: str = Field(default="tokens", description="tokens, classic or another one that is installed")
     ttft_s: Seconds | None = Field(default=None, gt=0, description="the 95th percentile stays below this")
     target_tokens: PositiveFloat | None = Field(
@@ -83,15 +98,26 @@ class ScalingSpec(Block):
         return self
 
 
+OF_REPLICAS = (
+    "engine", "profile", "precision", "quality", "adapters", "parallel", "engine_settings", "chips_per_replica",
+    "replicas", "scaling", "base", "burst", "prefetch", "replica_ports",
+)  # fmt: skip
+"""Fields that say nothing where no replica is started."""
+
+
 class ServeSpec(Spec):
     kind: ClassVar[str] = "serve"
 
     name: Name
     model: Source = Field(description="registered model, like pystdlib@prod, or a folder with its files, as a URL")
+    targets: tuple[str, ...] = Field(
+        default=(), description="URLs of OpenAI servers that are there already; nothing is started then"
+    )
     workspace: str | None = Field(default=None, description="URL of the workspace; the command's own when left out")
     engine: str = "transformers"
     profile: Literal["latency", "balanced", "throughput"] = "balanced"
     precision: Literal["auto", "float32", "bfloat16", "float8", "int8"] = "auto"
+    quality: QualitySpec = QualitySpec()
     adapters: dict[Name, Ref] = Field(default={}, description="name → registered LoRA adapter")
     parallel: SplitSpec = SplitSpec()
     engine_settings: dict[str, Any] = Field(default={}, description="what the engine alone knows")
@@ -100,6 +126,7 @@ class ServeSpec(Spec):
     scaling: ScalingSpec | None = None
     base: int = Field(default=0, ge=0, description="of the replicas, on machines that are not taken away")
     burst: Literal["any", "spot"] = Field(default="any", description="the market of the replicas beyond `base`")
+    prefetch: bool = Field(default=False, description="fetch the model to every node that may hold a replica")
     host: str = Field(default="127.0.0.1", description="address to listen on; the default is this machine alone")
     port: int = Field(default=8000, ge=1, le=65535)
     replica_ports: tuple[int, int] | None = Field(default=None, description="first and last port; any when left out")
@@ -123,6 +150,23 @@ class ServeSpec(Spec):
     @property
     def _is_split(self) -> bool:
         return self.parallel.chips > 1
+
+    @field_validator("targets")
+    @classmethod
+    def _targets_are_addresses(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        for one in targets:
+            url = urlsplit(one)
+            if url.scheme != "http" or not url.hostname or url.query or url.fragment:
+                raise ValueError(f"{one!r} is no address of a server, like http://10.0.0.7:8000")
+        return targets
+
+    @model_validator(mode="after")
+    def _targets_are_alone(self) -> Self:
+        fields = type(self).model_fields
+        given = [name for name in OF_REPLICAS if getattr(self, name) != fields[name].default]
+        if self.targets and given:
+            raise ValueError(f"targets are there already, so {given[0]} has nothing to say: leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:

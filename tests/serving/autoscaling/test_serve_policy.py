@@ -40,6 +40,12 @@ def test_more_replicas_than_asked_for_are_not_starting() -> None:
     assert signals_from(board, time_s=0.0, target=1, capacity=1.0).starting == 0
 
 
+def test_replicas_that_start_to_be_spare_are_none_that_the_policy_waits_for() -> None:
+    reports = tuple(ReplicaReport(name, URL, "starting" if name > "b" else "ready", 1.0) for name in "abcd")
+    board = BoardSignals(0.0, reports, 0, 0.0, 0.0)
+    assert [signals_from(board, time_s=0.0, target=target, capacity=1.0).starting for target in (2, 3, 5)] == [0, 1, 3]
+
+
 def test_profile_and_concurrency_become_settings_of_the_policy() -> None:
     def settings(**values: Any) -> dict[str, float]:
         return settings_of(tw.ServeSpec.of(name="chat", model="pilot", max_concurrency=6, **values))
@@ -51,17 +57,26 @@ def test_profile_and_concurrency_become_settings_of_the_policy() -> None:
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """An endpoint of one or two replicas with two slots each, on a real Ray Serve."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tw.Workspace]:
     with tw.Workspace(str(tmp_path_factory.mktemp("workspace"))) as place:
         files: dict[str, bytes | Path] = {"config.json": b"{}"}
         Models(place.store).add(
             "pilot", files, parents=(), family="x", parameters=1, context=64, heldout_loss=None, card={}
         )
-        scaling = {"max": 2, "target_tokens": 40, "down_after_s": 2, "cool_down_s": 2, "cold_start_s": 2}
-        engine = {"engine": "echo", "engine_settings": {"each_s": 0.02}, "max_concurrency": 2}
-        wish = tw.ServeSpec.of(name="chat", model="pilot", scaling=scaling, port=free_port(), **engine)
-        yield place.serve(wish)
+        yield place
+
+
+@pytest.fixture
+def endpoint(place: tw.Workspace, request: pytest.FixtureRequest) -> Iterator[Endpoint]:
+    """An endpoint of one or two replicas with two slots each, on a real Ray Serve; `param` are kept warm."""
+    scaling = {"max": 2, "target_tokens": 40, "down_after_s": 2, "cool_down_s": 2, "cold_start_s": 2}
+    engine = {"engine": "echo", "engine_settings": {"each_s": 0.02}, "max_concurrency": 2}
+    warm = getattr(request, "param", 0)
+    name = "warm" if warm else "chat"
+    wish = {"name": name, "model": "pilot", "scaling": scaling | {"warm": warm}, "port": free_port(), **engine}
+    found = place.serve(tw.ServeSpec.of(**wish))
+    yield found
+    found.stop()
 
 
 def ask(endpoint: Endpoint, until: threading.Event) -> None:
@@ -75,6 +90,31 @@ def wait_for(what: Callable[[], object], timeout_s: float = 60) -> None:
     while not what():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("endpoint", [1], indirect=True)
+def test_warm_replica_takes_requests_when_it_is_wanted_and_another_comes_for_it(endpoint: Endpoint) -> None:
+    def names(status: str) -> list[str]:
+        return [one["replica"] for one in endpoint.replicas() if one["status"] == status]
+
+    wait_for(lambda: (len(names("ready")), len(names("spare"))) == (1, 1))
+    spare = names("spare")
+    over = threading.Event()
+    clients = [threading.Thread(target=ask, args=(endpoint, over)) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        wait_for(lambda: len(names("ready")) == 2)
+        assert set(spare) <= set(names("ready"))
+        wait_for(lambda: len(names("spare")) == 1)
+    finally:
+        over.set()
+        for client in clients:
+            client.join()
+    wait_for(lambda: (len(names("ready")), len(names("spare")), len(endpoint.replicas())) == (1, 1, 2))
+    decisions = list(decisions_of(endpoint.store, "warm").all())
+    assert [(one.before, one.target) for one in decisions[:2]] == [(1, 2), (2, 1)]
 
 
 @pytest.mark.slow

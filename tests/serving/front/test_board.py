@@ -73,6 +73,12 @@ def test_requests_since_the_report_count_and_so_does_their_end(board: Board) -> 
     assert chosen(board) is first
 
 
+def test_replica_that_had_no_request_yet_is_not_thought_busier_than_one_with_short_ones(board: Board) -> None:
+    board.report(report("busy", tokens=40, running=5))
+    board.report(report("new"))
+    assert chosen(board).report.replica == "new"
+
+
 def test_equals_take_turns(board: Board) -> None:
     for name in "abc":
         board.report(report(name))
@@ -155,3 +161,43 @@ def test_report_needs_a_capacity(board: Board) -> None:
     with pytest.raises(SpecError, match="capacity"):
         board.report(report("a", capacity=0))
     assert board.seats == {}
+
+
+def test_replicas_beyond_those_wanted_are_spare_until_they_are_wanted_or_another_is_gone(board: Board) -> None:
+    for name in ("a", "bb", "ccc"):
+        board.report(report(name))
+    board.want(2)
+    assert [seat.report.replica for seat in board.spares] == ["ccc"]
+    assert {chosen(board).report.replica for _ in range(6)} == {"a", "bb"}
+    assert [one.replica for one in board.signals(queued=0).replicas] == ["a", "bb"]
+    board.take_out(board.seats["a"])
+    assert {chosen(board).report.replica for _ in range(6)} == {"bb", "ccc"}
+    board.report(report("a"))
+    board.want(3)
+    assert board.spares == []
+    assert len(board.ready()) == 3
+
+
+def test_a_spare_that_has_requests_from_before_is_seen_until_they_end(board: Board) -> None:
+    for name in ("a", "bb"):
+        board.report(report(name))
+    board.seats["bb"].open = 1
+    board.want(1)
+    assert len(board.signals(queued=0).replicas) == 2
+    board.seats["bb"].open = 0
+    assert [one.replica for one in board.signals(queued=0).replicas] == ["a"]
+
+
+def test_a_spare_takes_what_the_others_are_too_full_for(board: Board) -> None:
+    board.report(report("a", capacity=1000, tokens=900, running=3))
+    board.report(report("bb", capacity=1000))
+    board.want(1)
+    assert chosen(board).report.replica == "bb"
+    board.report(report("a", capacity=1000, tokens=300, running=1))
+    assert chosen(board).report.replica == "a"
+
+
+def test_where_none_is_wanted_the_next_request_finds_one_all_the_same(board: Board) -> None:
+    board.report(report("a"))
+    board.want(0)
+    assert chosen(board).report.replica == "a"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from concurrent.futures import Future
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tradewind.serving.autoscaling.limits import Limits
@@ -41,7 +42,7 @@ class ServePolicy:
     def __init__(self, spec: dict[str, Any], workspace: str | None = None) -> None:
         self._spec = ServeSpec.of(**spec)
         assert self._spec.scaling is not None
-        self._name = self._spec.scaling.policy
+        self._name, self._warm = self._spec.scaling.policy, self._spec.scaling.warm
         self._limits = Limits.of(self._spec.scaling)
         self._settings = settings_of(self._spec)
         self._policy = policy(self._name, self._limits, **self._settings)
@@ -85,12 +86,14 @@ class ServePolicy:
             log.debug("the front does not answer yet: %s", error)
 
     def _decide(self, ctx: AutoscalingContext, tick: int) -> int:
-        base = self._spec.base
-        target = ctx.target_num_replicas + base
+        more = self._spec.base - self._warm
+        target = ctx.target_num_replicas + more
         signals = signals_from(self._board, time_s=tick * TICK_S, target=target, capacity=self._capacity)
         decision = self._policy.decide(signals)
         self._watch.see.remote(signals, decision)
-        return max(0, decision.target - base)
+        if self._warm:
+            self._watch.want.remote(decision.target)
+        return max(self._warm, decision.target - more)
 
     def _make_watch(self, application: str) -> Any:
         """Serve's controller owns it, so it ends when the controller drops this policy."""
@@ -108,12 +111,18 @@ def settings_of(spec: ServeSpec) -> dict[str, float]:
 
 
 def signals_from(board: Any, *, time_s: float, target: int, capacity: float) -> Signals:
-    """A board's signals. Replicas that were asked for and have not reported yet are starting, with this capacity."""
+    """A board's signals. Replicas that were asked for and have not reported yet are starting, with this capacity.
+
+    Of those that say that they start, no more are than were asked for: others replace some, or will be spare.
+    """
+    others = sum(one.status == "ready" for one in board.replicas)
+    starting = islice((one for one in board.replicas if one.status == "starting"), max(0, target - others))
+    counted = [*(one for one in board.replicas if one.status != "starting"), *starting]
     replicas = [
         ReplicaSignal(
             one.status, one.running, one.waiting, one.tokens_in_flight, one.kv_use, one.ttft_p95_s, one.capacity
         )
-        for one in board.replicas
+        for one in counted
     ]
     silent = target - sum(one.status != "draining" for one in replicas)
     replicas += [ReplicaSignal("starting", capacity=capacity)] * max(0, silent)

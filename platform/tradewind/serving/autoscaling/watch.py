@@ -42,6 +42,11 @@ class Watch:
             self._front = serve.get_deployment_handle(FRONT, self._application)
         return await self._front.signals.remote()
 
+    async def want(self, replicas: int) -> None:
+        """Have the front give requests to so many replicas."""
+        if self._front is not None:
+            await self._front.want.remote(replicas)
+
     async def see(self, signals: Signals, decision: Decision) -> None:
         """Have it written; returns at once."""
         self._seen.put((signals, decision))

@@ -5,10 +5,11 @@ A board belongs to one event loop and is never locked. Times are seconds of a mo
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ LOST_AFTER_S = 20.0
 RATE_WINDOW_S = 5.0
 TOKENS_OF_A_REQUEST = 256.0
 """Assumed until a replica has reported one."""
+LEARNT_SHARE = 0.1
+"""Of each report: what a request holds is forgotten within some ten of them."""
 SCAN_UP_TO = 8
 """Replicas that are all compared; of more, two drawn at random are (Mitzenmacher, "The power of two choices", 2001)."""
 
@@ -33,6 +36,7 @@ class BoardSignals:
     time_s: float
     """Seconds since the epoch."""
     replicas: tuple[ReplicaReport, ...]
+    """Without spares."""
     queued: int
     """Requests that the front holds because no replica is ready."""
     arrivals_per_s: float
@@ -53,13 +57,17 @@ class Seat:
     open: int = 0
     """Requests of this front that it has not answered to the end."""
     open_at_report: int = 0
-    request_tokens: float = TOKENS_OF_A_REQUEST
-    """Of one request, on average."""
+    prefix: bytes = b""
+    """Of all paths there."""
+    is_target: bool = False
+    """It reports nothing by itself: what it answered is read in its answers."""
+    answered_tokens: tuple[int, int] = (0, 0)
+    """In and out, as far as the answers of a target say."""
 
-    def load_with_one_more(self) -> float:
+    def load_with_one_more(self, request_tokens: float) -> float:
         """Share of the capacity that would be in flight: what was reported, and what came and went since."""
         since = self.open - self.open_at_report + 1
-        return (self.report.tokens_in_flight + since * self.request_tokens) / self.report.capacity
+        return (self.report.tokens_in_flight + since * request_tokens) / self.report.capacity
 
 
 class Rate:
@@ -84,14 +92,30 @@ class Board:
     """The replicas of one endpoint."""
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.monotonic, stale_after_s: float = STALE_AFTER_S, seed: int = 0
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        stale_after_s: float = STALE_AFTER_S,
+        seed: int = 0,
+        targets: tuple[str, ...] = (),
     ) -> None:
+        self._targets = targets
         self.seats: dict[str, Seat] = {}
+        self.spares: list[Seat] = []
+        """Ready, and given no requests until they are wanted, but for those that the others are too full for."""
         self.arrivals = Rate(clock())
         self.tokens = Rate(clock())
         self._clock = clock
         self._stale_after_s = stale_after_s
         self._ready: list[Seat] = []
+        self.names: tuple[str, ...] = ()
+        """Of the models behind the replicas that are ready; empty while one of them does not say."""
+        self._marks: tuple[bytes, ...] = ()
+        self._is_mixed = False
+        self._offered: set[tuple[str, ...]] = set()
+        self._wanted: int | None = None
+        self._request_tokens = 0.0
+        """Of one request, on average; 0 until a replica has reported one."""
         self._turn = 0
         self._random = random.Random(seed)
 
@@ -101,14 +125,21 @@ class Board:
             raise SpecError(f"replica {report.replica!r} reports a capacity of {report.capacity}: it is above zero")
         seat = self.seats.get(report.replica)
         if seat is None:
-            host, port = _address(report)
-            seat = self.seats[report.replica] = Seat(report, host, port, self._clock())
+            host, port, prefix = _address(report)
+            is_target = report.url in self._targets
+            seat = Seat(report, host, port, self._clock(), prefix=prefix, is_target=is_target)
+            self.seats[report.replica] = seat
         else:
             self.tokens.total += max(0, report.tokens_out - seat.report.tokens_out)
         seat.report, seat.heard_at, seat.refused = report, self._clock(), False
         seat.open_at_report = seat.open
         if requests := report.running + report.waiting:
-            seat.request_tokens = max(1.0, report.tokens_in_flight / requests)
+            self._learn(max(1.0, report.tokens_in_flight / requests))
+        self._sort()
+
+    def want(self, replicas: int) -> None:
+        """So many get requests, one at the least, and the others are spare. Until it is said, all get some."""
+        self._wanted = replicas
         self._sort()
 
     def leave(self, replica: str) -> None:
@@ -137,42 +168,79 @@ class Board:
         self._sort()
         return [seat.report for seat in self._ready]
 
-    def choose(self, avoid: Seat | None = None) -> Seat | None:
-        """The replica that would be the least loaded; `avoid` only where there is no other. None when none is ready."""
-        ready = self._ready
+    def must_read(self, body: Sequence[bytes]) -> bool:
+        """Whether the model that a request names decides who takes it: replicas differ, or nobody has it.
+
+        A body without any of the names cannot ask for one of them, but for names in JSON's escapes.
+        """
+        if not self.names or not body:
+            return False
+        return self._is_mixed or not any(mark in part for part in body for mark in self._marks)
+
+    def choose(self, avoid: Seat | None = None, *, model: str | None = None) -> Seat | None:
+        """The replica that would be the least loaded; `avoid` only where there is no other. None when none is ready.
+
+        With a model, one of those that have it.
+        """
+        ready = self._ready if model is None else [seat for seat in self._ready if model in seat.report.models]
         if avoid is not None and len(ready) > 1:
             ready = [seat for seat in ready if seat is not avoid]
         if len(ready) < 2:
             seat = ready[0] if ready else None
         elif len(ready) > SCAN_UP_TO:
-            seat = min(self._random.sample(ready, 2), key=Seat.load_with_one_more)
+            seat = min(self._random.sample(ready, 2), key=self._load)
         else:
             self._turn += 1  # equals take turns
             first = self._turn % len(ready)
-            seat = min(ready[first:] + ready[:first], key=Seat.load_with_one_more)
+            seat = min(ready[first:] + ready[:first], key=self._load)
         if seat is not None and self._clock() - seat.heard_at > self._stale_after_s:
             self._sort()
-            return self.choose(avoid)
+            return self.choose(avoid, model=model)
+        if seat is not None and self.spares and self._is_full(seat):
+            spares = [one for one in self.spares if model is None or model in one.report.models]
+            return min([seat, *spares], key=self._load)
         return seat
 
     def signals(self, *, queued: int) -> BoardSignals:
         now = self._clock()
-        heard = (seat.report for seat in self.seats.values() if now - seat.heard_at <= self._stale_after_s)
-        return BoardSignals(time.time(), tuple(heard), queued, self.arrivals.per_s(now), self.tokens.per_s(now))
+        heard = [seat for seat in self.seats.values() if now - seat.heard_at <= self._stale_after_s]
+        reports = tuple(seat.report for seat in heard if seat.open or seat not in self.spares)
+        return BoardSignals(time.time(), reports, queued, self.arrivals.per_s(now), self.tokens.per_s(now))
+
+    def _load(self, seat: Seat) -> float:
+        return seat.load_with_one_more(self._request_tokens or TOKENS_OF_A_REQUEST)
+
+    def _is_full(self, seat: Seat) -> bool:
+        return seat.report.waiting > 0 or self._load(seat) > 1
+
+    def _learn(self, request_tokens: float) -> None:
+        """One figure for all replicas: one that has had no request yet must not look the busier for it."""
+        known = self._request_tokens or request_tokens
+        self._request_tokens = known + LEARNT_SHARE * (request_tokens - known)
 
     def _sort(self) -> None:
         oldest = self._clock() - self._stale_after_s
-        self._ready = [
+        ready = [
             seat
             for seat in self.seats.values()
             if seat.report.status == "ready" and not seat.refused and seat.heard_at >= oldest
         ]
+        wanted = len(ready) if self._wanted is None else max(1, self._wanted)
+        self._ready, self.spares = ready[:wanted], ready[wanted:]
+        self._read_names()
+
+    def _read_names(self) -> None:
+        offered = {seat.report.models for seat in self._ready}
+        if offered != self._offered:
+            self._offered, self._is_mixed = offered, len(offered) > 1
+            self.names = tuple(dict.fromkeys(name for names in offered for name in names)) if all(offered) else ()
+            self._marks = tuple(json.dumps(name, ensure_ascii=False).encode() for name in self.names)
 
 
-def _address(report: ReplicaReport) -> tuple[str, int]:
+def _address(report: ReplicaReport) -> tuple[str, int, bytes]:
     url = urlsplit(report.url)
     if url.scheme != "http" or not url.hostname:
         raise SpecError(
             f"replica {report.replica!r} reports {report.url!r}, which is no address of the form http://host:port"
         )
-    return url.hostname, url.port or 80
+    return url.hostname, url.port or 80, url.path.rstrip("/").encode()

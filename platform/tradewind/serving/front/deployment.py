@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from tradewind.errors import RunError, SpecError
 from tradewind.serving.front.board import BoardSignals
 from tradewind.serving.front.relay import Relay
 from tradewind.serving.front.settings import FrontSettings
+from tradewind.serving.metering import Served
 from tradewind.serving.report import ReplicaReport
 
 T = TypeVar("T")
@@ -48,9 +49,21 @@ class Front:
         """A replica is gone for good."""
         await self._call(_later(self._relay.leave, replica))
 
+    async def want(self, replicas: int) -> None:
+        """So many replicas get requests, and the others are spare."""
+        await self._call(_later(self._relay.want, replicas))
+
     async def signals(self) -> BoardSignals:
         """What a scaling policy decides from."""
         return await self._call(_later(self._relay.signals))
+
+    def answered_tokens(self) -> tuple[int, int]:
+        """In and out, of all targets since the start. From any thread."""
+        return self._relay.answered_tokens
+
+    def tell_answered(self, told: Callable[[Served], None]) -> None:
+        """Have each request that a target answers told."""
+        self._relay.on_answered = told
 
     def address(self) -> tuple[str, int]:
         """Host and port; the port is the real one where 0 was asked."""

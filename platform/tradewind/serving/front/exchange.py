@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,8 +47,17 @@ class Exchange:
         self.timer: asyncio.TimerHandle | None = None
         self.arrived_at = 0.0
 
-    def message(self) -> bytes:
+    def model(self) -> str | None:
+        """What the body names as its model; None where it is no JSON, or names none."""
+        try:
+            asked = json.loads(b"".join(self.body))
+        except (ValueError, RecursionError):
+            return None  # the replica says what is wrong with it
+        named = asked.get("model") if isinstance(asked, dict) else None
+        return named if isinstance(named, str) else None
+
+    def message(self, prefix: bytes = b"") -> bytes:
         """The request as a replica gets it: the same method, target and headers, and the body with its length."""
         length = (b"content-length: %d\r\n" % self.size,) if self.says_length else ()
-        line = b"%b %b HTTP/1.1\r\n" % (self.method, self.target)
+        line = b"%b %b%b HTTP/1.1\r\n" % (self.method, prefix, self.target)
         return b"".join((line, *self.headers, *length, b"\r\n", *self.body))

@@ -8,14 +8,16 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict
 
-from tradewind.errors import RunError
+from tradewind.errors import RunError, did_you_mean
 from tradewind.serving.front import answers
 from tradewind.serving.front.board import Board, BoardSignals, Seat
 from tradewind.serving.front.client import ClientConnection
 from tradewind.serving.front.exchange import Exchange
 from tradewind.serving.front.metrics import Metrics, exposition
 from tradewind.serving.front.settings import FrontSettings
+from tradewind.serving.front.targets import tokens_said, watch
 from tradewind.serving.front.upstream import ReplicaConnection
+from tradewind.serving.metering import Served
 from tradewind.serving.report import ReplicaReport
 
 TICK_S = 0.5
@@ -30,7 +32,12 @@ class Relay:
 
     def __init__(self, settings: FrontSettings) -> None:
         self.settings = settings
-        self.board = Board()
+        self.board = Board(targets=settings.targets)
+        self.on_answered: Callable[[Served], None] | None = None
+        """Told of each request that a target has answered."""
+        self._lost_tokens = (0, 0)
+        """Answered by targets that are off the board."""
+        self._watchers: list[asyncio.Task[None]] = []
         self.metrics = Metrics()
         self.clients: set[ClientConnection] = set()
         self.held: dict[Exchange, None] = {}
@@ -55,6 +62,7 @@ class Relay:
             lambda: ClientConnection(self), settings.host, settings.port, backlog=BACKLOG
         )
         self._ticks = loop.create_task(self._tick_for_ever())
+        self._watchers = [loop.create_task(watch(self.board, url, self.report)) for url in settings.targets]
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
@@ -68,6 +76,8 @@ class Relay:
         while self.now() < end and not all(client.is_idle for client in self.clients):
             await asyncio.sleep(0.02)
         self._ticks.cancel()
+        for watcher in self._watchers:
+            watcher.cancel()
         for client in list(self.clients):
             if client.is_idle:
                 client.transport.close()
@@ -89,6 +99,10 @@ class Relay:
         self.board.report(report)
         self._send_held()
 
+    def want(self, replicas: int) -> None:
+        self.board.want(replicas)
+        self._send_held()
+
     def leave(self, replica: str) -> None:
         self.board.leave(replica)
 
@@ -108,8 +122,12 @@ class Relay:
             self.send(exchange)
 
     def send(self, exchange: Exchange) -> None:
-        """Ask the least loaded replica, or hold the request until there is one."""
-        seat = self.board.choose(exchange.avoid)
+        """Ask the least loaded replica that has the model, or hold the request until there is one."""
+        model = exchange.model() if self.board.must_read(exchange.body) else None
+        if model is not None and model not in self.board.names:
+            self._give(exchange, answers.refusal(404, _no_model(model, self.board.names), code="model_not_found"))
+            return
+        seat = self.board.choose(exchange.avoid, model=model)
         if seat is None:
             self._hold(exchange)
             return
@@ -160,6 +178,19 @@ class Relay:
         """Forget the body: the request will not be asked again."""
         self.bodies_bytes -= exchange.size
         exchange.size, exchange.body = 0, []
+
+    def answered(self, exchange: Exchange, seat: Seat, tail: bytes, status: int, *, whole: bool) -> None:
+        """Count what a target has answered by what the end of the answer says."""
+        if status < 400:
+            seat.answered_tokens = _sum(seat.answered_tokens, tokens_said(tail))
+            if self.on_answered and exchange.method == b"POST":
+                began = exchange.arrived_at
+                self.on_answered(Served(began, self.now() - began, whole and exchange.client is not None))
+
+    @property
+    def answered_tokens(self) -> tuple[int, int]:
+        """In and out, of all targets since the start."""
+        return _sum(self._lost_tokens, *(seat.answered_tokens for seat in self.board.seats.values()))
 
     def leave_seat(self, exchange: Exchange) -> None:
         if exchange.seat is not None:
@@ -264,6 +295,7 @@ class Relay:
             [
                 {
                     **asdict(seat.report),
+                    "status": "spare" if seat in self.board.spares else seat.report.status,
                     "open": seat.open,
                     "refused": seat.refused,
                     "silent_s": round(now - seat.heard_at, 2),
@@ -285,6 +317,7 @@ class Relay:
     def _tick(self) -> None:
         for seat in self.board.expire():
             log.warning("replica %s is lost: it has been silent too long", seat.report.replica)
+            self._lost_tokens = _sum(self._lost_tokens, seat.answered_tokens)
             for connection in [connection for connection in self._busy if connection.seat is seat]:
                 connection.fail()
         self._close_idle_replicas()
@@ -309,3 +342,11 @@ class Relay:
                 limit = settings.idle_s if client.is_idle else settings.stalled_s
                 if now - client.heard_at > limit:
                     client.transport.close()
+
+
+def _sum(*tokens: tuple[int, int]) -> tuple[int, int]:
+    return sum(one for one, _ in tokens), sum(other for _, other in tokens)
+
+
+def _no_model(model: str, names: tuple[str, ...]) -> str:
+    return f"no model named {model!r} is served here{did_you_mean(model, names)}; there is {', '.join(names)}"

@@ -12,6 +12,9 @@ class FrontSettings:
     host: str = "127.0.0.1"
     port: int = 8000
 
+    targets: tuple[str, ...] = ()
+    """URLs of servers that are there already and report nothing: they are asked for their health."""
+
     first_answer_s: float = 60.0
     """How long a request is held while no replica is ready, as when the endpoint is scaled to zero."""
 

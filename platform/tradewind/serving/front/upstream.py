@@ -11,6 +11,7 @@ import httptools
 from tradewind.serving.front import answers
 from tradewind.serving.front.board import Seat
 from tradewind.serving.front.exchange import Exchange
+from tradewind.serving.front.targets import TAIL_BYTES
 
 if TYPE_CHECKING:
     from tradewind.serving.front.relay import Relay
@@ -40,7 +41,8 @@ class ReplicaConnection(asyncio.Protocol):
             self._parser = httptools.HttpResponseParser(_Plain(self, exchange))
         elif self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
-        self.transport.write(exchange.message())
+        self._tail = b""
+        self.transport.write(exchange.message(self.seat.prefix))
         if exchange.client and exchange.client.paused_at is not None:
             self.pause()
 
@@ -97,6 +99,8 @@ class ReplicaConnection(asyncio.Protocol):
             self._begin(exchange, data)
         else:
             self._early += data
+        if self.seat.is_target:
+            self._tail = (self._tail + data)[-TAIL_BYTES:]
         if self._is_complete and self.exchange is exchange:
             self._end(exchange)
 
@@ -109,9 +113,13 @@ class ReplicaConnection(asyncio.Protocol):
         self.relay.leave_seat(exchange)
         if not exchange.began:
             self.relay.died(exchange, self.seat)
-        elif exchange.client is None:
             return
-        elif self._until_close and exc is None:
+        is_whole = self._until_close and exc is None
+        if self.seat.is_target:
+            self.relay.answered(exchange, self.seat, self._tail, self.status, whole=is_whole)
+        if exchange.client is None:
+            return
+        if is_whole:
             exchange.client.finished(keep=False)
         else:
             self._cut(exchange)
@@ -174,6 +182,8 @@ class ReplicaConnection(asyncio.Protocol):
 
     def _end(self, exchange: Exchange) -> None:
         self.exchange = exchange.upstream = None
+        if self.seat.is_target:
+            self.relay.answered(exchange, self.seat, self._tail, self.status, whole=True)
         self.relay.leave_seat(exchange)
         self.resume()
         keep = self._keep

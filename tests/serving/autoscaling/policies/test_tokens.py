@@ -39,6 +39,15 @@ def test_planned_tokens_of_a_replica_are_used_without_room() -> None:
     assert last(policy, steady(3, arrivals_per_s=4.0, running=5)).inputs["at_work"] == pytest.approx(3, rel=0.1)
 
 
+def test_replicas_on_slower_chips_carry_less_than_was_planned_for_the_fastest() -> None:
+    policy = Tokens(Limits(target_tokens=1280, forecast=False))
+    mixed = [
+        signals(second, busy(5, capacity=1280.0), busy(5, capacity=320.0), arrivals_per_s=4.0) for second in range(120)
+    ]
+    assert last(policy, mixed).inputs["capacity"] == pytest.approx((1280 + 320) / 2)
+    assert policy.decide(signals(121, arrivals_per_s=4.0)).inputs["capacity"] > 0
+
+
 def test_waiting_requests_ask_for_more() -> None:
     calm = last(Tokens(Limits()), steady(1, arrivals_per_s=2.0, running=5))
     policy = Tokens(Limits())

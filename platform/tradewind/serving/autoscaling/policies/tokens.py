@@ -105,7 +105,9 @@ class Tokens:
         known = [one.capacity for one in signals.ready] or [one.capacity for one in signals.replicas]
         if known:
             self._reported = sum(known) / len(known)
-        carried, slots = self.limits.target_tokens or self._reported, self._demand.slots
+        carried, slots = self._reported, self._demand.slots
+        if target := self.limits.target_tokens:
+            carried = min(target, carried or target)  # less where chips are slower than the one that it is meant for
         return carried if slots is None else min(carried, max(1.0, slots) * self._demand.request_tokens)
 
     def _guards(self, signals: Signals, inputs: dict[str, float]) -> tuple[int, str]:

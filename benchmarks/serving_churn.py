@@ -1,0 +1,263 @@
+"""What users see while replicas come, change, leave and die on a real Ray Serve.
+
+    .venv/bin/python benchmarks/serving_churn.py [--requests 10000]
+
+Clients ask the front of an endpoint of the `echo` engine, for streams and whole answers by turns, each again as soon as
+it is answered, while in one phase after another nothing happens, replicas are added and taken away, new versions of the
+model are deployed, replicas get SIGTERM, and replicas get SIGKILL. A request counts in the phase in which it began. An
+answer is whole with status 200 and, of a stream, its last event; a stream that ends without it was cut. Prints a line
+for each phase, and as its last line everything as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+sys.path[0] = str(Path(__file__).parents[1])  # this file's folder has modules of names that are not meant
+
+import tradewind as tw
+from benchmarks.machine import describe_machine
+from tradewind.registry import Models
+from tradewind.serving import Endpoint, free_port
+from tradewind.serving.application import application
+from tradewind.serving.endpoint import quiet, run
+from tradewind.serving.model_files import ModelFiles
+
+CLIENTS = 12
+LAW = {"first_s": 0.02, "each_s": 0.005}
+TOKENS = 16
+PATIENCE_S = 120.0
+MOST_REPLICAS = 4
+SHARES = {"nothing": 0.1, "scaled": 0.25, "redeployed": 0.25, "SIGTERM": 0.15, "SIGKILL": 0.25}
+"""Of all requests, the least that a phase has."""
+DRAINS = ("scaled", "redeployed", "SIGTERM")
+
+
+@dataclass
+class Phase:
+    """What came of the requests that began in it."""
+
+    name: str
+    events: int = 0
+    whole: int = 0
+    cut: int = 0
+    """Streams that had begun."""
+    failed: list[str] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
+
+    @property
+    def requests(self) -> int:
+        return self.whole + self.cut + len(self.failed)
+
+    def told(self) -> dict[str, Any]:
+        times = sorted(self.times_s)
+        return {
+            "phase": self.name,
+            "events": self.events,
+            "requests": self.requests,
+            "cut": self.cut,
+            "failed": len(self.failed),
+            "p50_ms": round(1000 * times[len(times) // 2], 1),
+            "p99_ms": round(1000 * times[int(0.99 * len(times))], 1),
+            "longest_ms": round(1000 * times[-1], 1),
+        }
+
+
+def main() -> None:
+    requests = _arguments().requests
+    with tempfile.TemporaryDirectory() as folder, tw.Workspace(folder) as place, quiet():
+        models = Models(place.store)
+        for version in (b"{}", b"{ }"):
+            files: dict[str, bytes | Path] = {"config.json": version}
+            models.add("pilot", files, parents=(), family="x", parameters=1, context=64, heldout_loss=None, card={})
+        wish = {"name": "chat", "model": "pilot@1", "engine": "echo", "engine_settings": LAW, "replicas": 2}
+        endpoint = place.serve(tw.ServeSpec.of(**wish, port=free_port(18000), drain_s=20))
+        phases = _phases(place, endpoint, requests)
+        endpoint.stop()
+    for phase in phases:
+        print(phase.told(), *phase.failed[:3])
+    print(json.dumps(_told(phases)))
+
+
+def _phases(place: tw.Workspace, endpoint: Endpoint, requests: int) -> list[Phase]:
+    churn = Churn(place, endpoint)
+    acts: dict[str, Callable[[], None]] = {
+        "nothing": lambda: None,
+        "scaled": churn.scale,
+        "redeployed": churn.redeploy,
+        "SIGTERM": lambda: churn.end_one("terminate"),
+        "SIGKILL": lambda: churn.end_one("kill"),
+    }
+    found = []
+    with Load(endpoint.url) as load:
+        for name, act in acts.items():
+            phase = load.begin(name)
+            while phase.requests < SHARES[name] * requests:
+                if name != "nothing" and phase.requests >= phase.events * SHARES[name] * requests / 3:
+                    phase.events += 1
+                    act()
+                time.sleep(0.1)
+            churn.settle()
+            found.append(phase)
+    return found
+
+
+def _told(phases: list[Phase]) -> dict[str, Any]:
+    drains = [phase for phase in phases if phase.name in DRAINS]
+    requests = sum(phase.requests for phase in phases)
+    return {
+        "targets": {
+            "requests": {"value": requests, "limit": 10_000, "better": "higher"},
+            "failed or cut while replicas drain": {
+                "value": sum(one.cut + len(one.failed) for one in drains),
+                "limit": 0,
+            },
+            "cut by kills, of all requests": {"value": sum(phase.cut for phase in phases) / requests, "limit": 0.001},
+            "failed before they had begun": {"value": sum(len(phase.failed) for phase in phases), "limit": 0},
+        },
+        "phases": [phase.told() for phase in phases],
+        "machine": describe_machine(),
+        "ray": metadata.version("ray"),
+    }
+
+
+class Churn:
+    """What is done to the replicas, each time until they are as many as wanted again."""
+
+    def __init__(self, place: tw.Workspace, endpoint: Endpoint) -> None:
+        self._place = place
+        self._endpoint = endpoint
+        self._wish = tw.ServeSpec.of(**endpoint.record.spec)
+
+    def scale(self) -> None:
+        """Two more, or two less."""
+        self._deploy(replicas=MOST_REPLICAS + 2 - self._wish.replicas)
+
+    def redeploy(self) -> None:
+        """The other version of the model."""
+        before = self._ready()
+        self._deploy(model="pilot@2" if self._wish.model == "pilot@1" else "pilot@1")
+        _wait(lambda: not before & self._ready())
+        self.settle()
+
+    def end_one(self, how: str) -> None:
+        victim = sorted(self._ready())[0]
+        (url,) = (one["url"] for one in self._endpoint.replicas() if one["replica"] == victim)
+        getattr(_process_at(url), how)()
+        _wait(lambda: victim not in self._ready())
+        self.settle()
+
+    def settle(self) -> None:
+        _wait(lambda: len(self._ready()) == self._wish.replicas)
+
+    def _deploy(self, **changes: Any) -> None:
+        self._wish = self._wish.with_values(**changes)
+        files = ModelFiles.of(self._place.store, self._wish.model)
+        run(application(self._wish, self._place.store, files, is_own=True), self._wish.name)
+        self.settle()
+
+    def _ready(self) -> set[str]:
+        found = self._endpoint.replicas()
+        return {
+            one["replica"] for one in found if one["status"] == "ready" and not one["refused"] and one["silent_s"] < 3
+        }
+
+
+class Load:
+    """Clients in a thread with an event loop of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url}/v1/completions"
+        self._phase = Phase("before")
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+
+    def begin(self, name: str) -> Phase:
+        """Requests from now on are of this phase."""
+        self._phase = Phase(name)
+        return self._phase
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as clients:
+            for _ in range(CLIENTS):
+                clients.create_task(self._ask_on())
+
+    async def _ask_on(self) -> None:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+            while not self._is_over.is_set():
+                for streams in (True, False):
+                    phase, began = self._phase, time.monotonic()
+                    await self._ask(client, phase, streams=streams)
+                    phase.times_s.append(time.monotonic() - began)
+
+    async def _ask(self, client: httpx.AsyncClient, phase: Phase, *, streams: bool) -> None:
+        body = {"model": "pilot", "prompt": "the quay at dawn", "max_tokens": TOKENS, "stream": streams}
+        told = b""
+        try:
+            async with client.stream("POST", self._url, json=body) as answer:
+                async for part in answer.aiter_raw():
+                    told += part
+        except httpx.HTTPError as exc:
+            if told and streams:
+                phase.cut += 1
+            else:
+                phase.failed.append(repr(exc))
+            return
+        if answer.status_code != 200:
+            phase.failed.append(f"{answer.status_code} {told.decode()}")
+        elif not streams or told.endswith(b"data: [DONE]\n\n"):
+            phase.whole += 1
+        else:
+            phase.cut += 1
+
+
+def _process_at(url: str) -> psutil.Process:
+    """The process of this machine that listens there."""
+    port = int(url.rpartition(":")[2])
+    (pid,) = {
+        one.pid
+        for one in psutil.net_connections("tcp")
+        if one.status == "LISTEN" and one.laddr and one.laddr.port == port
+    }
+    return psutil.Process(pid)
+
+
+def _wait(what: Callable[[], object]) -> None:
+    """Raises RuntimeError when it has not come about in two minutes."""
+    end = time.monotonic() + PATIENCE_S
+    while not what():
+        if time.monotonic() > end:
+            raise RuntimeError("the replicas are not as they should be")
+        time.sleep(0.05)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=10_000)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
