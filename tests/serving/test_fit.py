@@ -10,6 +10,7 @@ import pytest
 from tradewind.errors import CapacityError, IntegrityError
 from tradewind.families import known_model
 from tradewind.families.known import published
+from tradewind.registry import Models
 from tradewind.serving.fit import Model, check_fits, memory_of, need_memory
 from tradewind.serving.hosts import Host
 from tradewind.serving.model_files import ModelFiles
@@ -135,6 +136,13 @@ def test_model_is_refused_by_its_config_alone(tmp_path: Path) -> None:
 def test_model_of_no_known_family_is_as_large_as_its_files(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(bytes(5000))
     assert Model.of(_files(tmp_path, {"model_type": "mamba"})) == Model(None, 5000)
+
+
+def test_registered_model_without_a_config_is_as_large_as_its_files(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    made: dict[str, Any] = {"family": "x", "parameters": 1, "context": 1, "heldout_loss": None, "card": {}}
+    Models(store).add("pilot", {"model.safetensors": bytes(5000)}, parents=(), **made)
+    assert Model.of(ModelFiles.of(store, "pilot")) == Model(None, 5000)
 
 
 def test_damaged_config_is_told(tmp_path: Path) -> None:

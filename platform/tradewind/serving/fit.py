@@ -46,6 +46,8 @@ class Model:
     @classmethod
     def of(cls, files: ModelFiles) -> Model:
         """Raises IntegrityError for a `config.json` that is none."""
+        if not files.has_config:
+            return cls(None, files.weights_bytes)
         try:
             config = json.loads(files.config())
         except ValueError as exc:

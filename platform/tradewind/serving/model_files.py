@@ -60,6 +60,10 @@ class ModelFiles:
         """Of the files with weights."""
         return sum(size for name, size in self._sizes().items() if name.endswith(WEIGHTS))
 
+    @property
+    def has_config(self) -> bool:
+        return CONFIG in self._sizes()
+
     def _sizes(self) -> dict[str, int]:
         if is_place(self.reference):
             return {item.key: item.num_bytes for item in self.store.list("")}
