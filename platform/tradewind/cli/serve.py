@@ -115,7 +115,7 @@ def _marks(point: Point, found: Found, front: list[Point]) -> str:
         "knee": point == found.knee,
         "front": point in front,
         "the spec as it is": point == found.points[0],
-        f"failed: {point.failure}": point.failure is not None,
+        f"failed: {(point.failure or '').partition(chr(10))[0]}": point.failure is not None,
     }
     return ", ".join(word for word, holds in said.items() if holds)
 

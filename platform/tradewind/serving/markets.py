@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tradewind.clusters.overlay.node_files import MARKET
 from tradewind.errors import CapacityError
 from tradewind.serving.hosts import CPU, Host
 from tradewind.specs import ServeSpec
 
-MARKET = "tradewind-market"
-"""A label that our clusters give their nodes, from the market that they were got from."""
 SPOT = "spot"
 STAYS, MAY_GO = f"!{SPOT}", SPOT
 """As selectors of Ray. A node without the label stays."""

@@ -47,6 +47,12 @@ def test_node_knows_its_site(hub: Hub) -> None:
     assert yaml.safe_load(labels) == {"site": "aws-usw2"}
 
 
+def test_node_knows_its_market(hub: Hub) -> None:
+    text = cloud_init(hub.admit("a"), site="aws-usw2", market="spot")
+    labels = files(text)["/etc/tradewind/labels.yaml"]["content"]
+    assert yaml.safe_load(labels) == {"site": "aws-usw2", "tradewind-market": "spot"}
+
+
 @pytest.mark.parametrize("name", ["tunnel.sh", "wait.sh"])
 def test_script_is_one(hub: Hub, name: str) -> None:
     text = files(cloud_init(hub.admit("a"), site="here"))[f"/etc/tradewind/overlay/{name}"]["content"]

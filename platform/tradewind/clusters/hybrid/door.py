@@ -36,12 +36,13 @@ class Door:
     _spare: list[Ticket] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def open(self, backend: Backend, node_config: dict[str, Any], token: str) -> dict[str, Any]:
+    def open(self, backend: Backend, node_config: dict[str, Any], token: str, market: str) -> dict[str, Any]:
         """Let one machine in, and give what it is to be launched with. Raises what the overlay says."""
         ticket = self._ticket(token)
         if backend.kind == "static":
-            return {**node_config, JOIN: join_command(ticket, site=backend.name)}
-        return with_user_data(backend.kind, node_config, cloud_init(ticket, site=backend.name, ttl_s=self.ttl_s))
+            return {**node_config, JOIN: join_command(ticket, site=backend.name, market=market)}
+        text = cloud_init(ticket, site=backend.name, market=market, ttl_s=self.ttl_s)
+        return with_user_data(backend.kind, node_config, text)
 
     def settled(self, token: str, *, made: bool, maybe: bool) -> None:
         """A request is over. `maybe` is whether it may still come to a machine, which is then let in no more."""
@@ -83,9 +84,10 @@ class Door:
         return ticket
 
 
-def join_command(ticket: Ticket, *, site: str) -> str:
+def join_command(ticket: Ticket, *, site: str, market: str = "") -> str:
     """For a host where the user is root or may use sudo without a password, and where WireGuard's tools are."""
-    files = "".join(_write(str(file.path), file.text, file.mode) for file in worker_files(ticket, site=site))
+    written = worker_files(ticket, site=site, market=market)
+    files = "".join(_write(str(file.path), file.text, file.mode) for file in written)
     tunnel = shlex.join(tunnel_command(ticket.overlay, ticket.address))
     alone = shlex.quote(f'echo $$ > "$0"; exec {tunnel} > /tmp/tradewind-tunnel.log 2>&1 < /dev/null')
     return (

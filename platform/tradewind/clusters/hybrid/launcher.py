@@ -109,7 +109,7 @@ class Launcher:
         try:
             node_config = copy.deepcopy(candidate.node_config)
             if self.door is not None:
-                node_config = self.door.open(backend, node_config, token)
+                node_config = self.door.open(backend, node_config, token, candidate.market)
             natives = backend.create(node_config, {**tags, **own}, count, token_tag=LAUNCH)
             outcome: Outcome = "launched" if len(natives) >= count else "fewer"
             reason = ""

@@ -16,8 +16,8 @@ WITHOUT_KERNEL = "modprobe wireguard || apt-get install -y --no-install-recommen
 """Kernels of Ubuntu 22.04 and later, and of Debian 12 and later, have WireGuard; wireguard-go is for the others."""
 
 
-def cloud_init(ticket: Ticket, *, site: str, ttl_s: float | None = None) -> str:
-    """A `#cloud-config` for one node alone, with its private key. `site` becomes the node's label in Ray.
+def cloud_init(ticket: Ticket, *, site: str, market: str = "", ttl_s: float | None = None) -> str:
+    """A `#cloud-config` for one node alone, with its private key. `site` and `market` become the node's labels in Ray.
 
     With `ttl_s` the machine ends by itself when that time is up, whatever has become of its head.
 
@@ -27,7 +27,7 @@ def cloud_init(ticket: Ticket, *, site: str, ttl_s: float | None = None) -> str:
     document: dict[str, Any] = {
         "package_update": True,
         "packages": ["nftables", "wireguard-tools"],
-        "write_files": [_entry(file) for file in worker_files(ticket, site=site)],
+        "write_files": [_entry(file) for file in worker_files(ticket, site=site, market=market)],
         "runcmd": [
             ["bash", "-c", WITHOUT_KERNEL],
             ["systemctl", "daemon-reload"],

@@ -13,6 +13,8 @@ from tradewind.clusters.overlay.peer import Ticket
 UNIT = Path("/etc/systemd/system/tradewind-tunnel.service")
 LABELS = Path("/etc/tradewind/labels.yaml")
 """For `ray start --labels-file`."""
+SITE, MARKET = "site", "tradewind-market"
+"""Labels of a node: where it is, and on which market its machine was got: spot, on_demand or owned."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,11 @@ class NodeFile:
     mode: int = 0o644
 
 
-def worker_files(ticket: Ticket, *, site: str) -> list[NodeFile]:
+def worker_files(ticket: Ticket, *, site: str, market: str = "") -> list[NodeFile]:
+    """`site` and `market` become labels of the node in Ray."""
     return [
         NodeFile(FOLDER / CONFIGURATION, ticket.configuration(), 0o600),
-        NodeFile(LABELS, f"site: {site}\n"),
+        NodeFile(LABELS, f"{SITE}: {site}\n" + (f"{MARKET}: {market}\n" if market else "")),
         *_shared_files(ticket.overlay, ticket.address, firewall()),
     ]
 

@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from tradewind.clusters.overlay.node_files import LABELS
+from tradewind.clusters.overlay.node_files import LABELS, SITE
 from tradewind.errors import CapacityError
 
-SITE = "site"
 NODE = "ray.io/node-id"
 Strategy = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tradewind.clusters.overlay.node_files import MARKET
 from tradewind.clusters.render.blueprint import Blueprint, Group
 from tradewind.clusters.render.candidate import label
 from tradewind.clusters.render.launcher import left_out, template
@@ -140,7 +141,7 @@ def _worker_groups(cluster: Blueprint, group: Group) -> list[dict[str, Any]]:
             "maxReplicas": min(group.max, cluster.max_workers),
             "priority": len(names) - index,
             "idleTimeoutSeconds": round(cluster.spec.idle_timeout_s),
-            "labels": {"tradewind-group": group.name, "tradewind-market": one.market},
+            "labels": {"tradewind-group": group.name, MARKET: one.market},
             "rayStartParams": {},
             "template": pod(cluster, one, group.resources, name="ray-worker"),
         }

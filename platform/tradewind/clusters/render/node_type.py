@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tradewind.clusters.overlay.placement import SITE
+from tradewind.clusters.overlay.node_files import MARKET, SITE
 from tradewind.clusters.render.blueprint import Group
 from tradewind.clusters.render.candidate import Candidate
 
@@ -38,7 +38,7 @@ def labels(group: str, candidate: Candidate) -> dict[str, str]:
     return {
         "tradewind-group": group,
         SITE: f"{candidate.cloud}-{candidate.region}",
-        "tradewind-market": candidate.market,
+        MARKET: candidate.market,
     }
 
 
