@@ -326,6 +326,7 @@ class ScriptedEngine:
 
     context = 64
     can_sleep = False
+    searched = None
     loop = None
 
     def __init__(self, *, pieces: int, then: str) -> None:

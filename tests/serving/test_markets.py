@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from tradewind.clusters.overlay.node_files import MARKET
 from tradewind.errors import CapacityError
 from tradewind.serving.hosts import Host
-from tradewind.serving.markets import MARKET, need_markets
+from tradewind.serving.markets import need_markets
 from tradewind.specs import ServeSpec
 
 CPU = {"CPU": 4.0}

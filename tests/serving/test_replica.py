@@ -241,7 +241,7 @@ def test_engine_is_told_what_the_spec_says(store: Store) -> None:
     settings = settings_of(made, {})
     assert (settings.profile, settings.tensor, settings.pipeline, settings.expert) == ("latency", 2, 1, True)
     assert settings.more == {"first_s": 1}
-    assert settings.max_concurrency == made.spec.max_concurrency
+    assert settings.max_concurrency == made.spec.slots == 16
 
 
 def test_replica_on_a_slower_chip_reports_its_share_of_the_capacity(store: Store) -> None:

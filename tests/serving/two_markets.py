@@ -23,10 +23,10 @@ from ray.cluster_utils import Cluster
 
 import tradewind as tw
 from tests.conftest import free_port
+from tradewind.clusters.overlay.node_files import MARKET
 from tradewind.errors import CapacityError
 from tradewind.registry import Models
 from tradewind.serving import Endpoint
-from tradewind.serving.markets import MARKET
 from tradewind.serving.model_files import ModelFiles
 from tradewind.serving.prefetch import prefetch
 

@@ -72,6 +72,15 @@ def test_contradictions_are_refused(changes: dict[str, Any], complaint: str) -> 
         spec(**changes)
 
 
+def test_slots_are_those_of_the_profile_unless_they_are_given() -> None:
+    def slots(**values: Any) -> int:
+        return ServeSpec.of(name="chat", model="pilot", **values).slots
+
+    assert [slots(profile=name) for name in ("latency", "balanced", "throughput")] == [4, 8, 32]
+    assert [slots(profile=name, chips_per_replica=1) for name in ("latency", "throughput")] == [16, 256]
+    assert slots(profile="throughput", max_concurrency=3) == 3
+
+
 def test_chips_of_a_replica_are_those_it_is_divided_over() -> None:
     assert spec().chips == 0
     assert spec(chips_per_replica=2).chips == 2

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from tradewind.clusters.overlay.node_files import MARKET
 from tradewind.errors import TradewindError
 from tradewind.ledger import this_team
 from tradewind.serving.elsewhere import Elsewhere, files_of
 from tradewind.serving.entry import Entry, Wish
 from tradewind.serving.front.settings import FrontSettings
 from tradewind.serving.hosts import ACCELERATOR, fastest_pace, hosts, wanted_families
-from tradewind.serving.markets import MARKET, STAYS, burst_of
+from tradewind.serving.markets import STAYS, burst_of
 from tradewind.serving.model_files import ModelFiles
 from tradewind.serving.replica import Replica, ReplicaPlan, told
 from tradewind.serving.room import check_names, check_room
@@ -96,7 +97,7 @@ def front_settings(spec: ServeSpec) -> FrontSettings:
         host=spec.host,
         port=spec.port,
         first_answer_s=spec.first_answer_s,
-        queue=spec.max_concurrency + spec.queue,
+        queue=spec.slots + spec.queue,
         drain_s=spec.drain_s,
         targets=spec.targets,
     )

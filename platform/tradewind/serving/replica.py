@@ -195,7 +195,7 @@ class Running:
         spec = self._plan.spec
         app = self.engine.app()
         self._add_route(app)
-        limit = spec.max_concurrency + spec.queue
+        limit = spec.slots + spec.queue
         return Gate(app, limit=limit, timeout_s=spec.request_timeout_s, report=self.meter.add)
 
     def _add_route(self, app: FastAPI) -> None:
@@ -280,7 +280,7 @@ def settings_of(plan: ReplicaPlan, adapters: Mapping[str, Path]) -> EngineSettin
     return EngineSettings(
         names=plan.names,
         adapters=adapters,
-        max_concurrency=spec.max_concurrency,
+        max_concurrency=spec.slots,
         profile=spec.profile,
         precision=spec.precision,
         timeout_s=spec.request_timeout_s,
@@ -295,7 +295,7 @@ def capacity_of(spec: ServeSpec) -> float:
     """Tokens in flight that a replica on the fastest chip carries: the spec's, or its slots full of its traffic."""
     if spec.scaling and spec.scaling.target_tokens:
         return spec.scaling.target_tokens
-    return float(spec.max_concurrency * (spec.traffic.tokens_in + spec.traffic.tokens_out))
+    return float(spec.slots * (spec.traffic.tokens_in + spec.traffic.tokens_out))
 
 
 class Replica:

@@ -107,7 +107,7 @@ def settings_of(spec: ServeSpec) -> dict[str, float]:
     """What the spec says beyond the limits, for a policy that knows these settings."""
     if spec.scaling is None or spec.scaling.policy != "tokens":
         return {}
-    return {"room": ROOM_OF_PROFILE[spec.profile], "slots": float(spec.max_concurrency)}
+    return {"room": ROOM_OF_PROFILE[spec.profile], "slots": float(spec.slots)}
 
 
 def signals_from(board: Any, *, time_s: float, target: int, capacity: float) -> Signals:

@@ -25,7 +25,7 @@ class Setting:
     def of(cls, spec: ServeSpec, knobs: Knobs) -> Setting:
         """A spec's own, as far as it can be searched."""
         given = {PROFILE: spec.profile, **spec.engine_settings}
-        return cls(spec.max_concurrency, tuple(sorted((name, given[name]) for name in knobs if name in given)))
+        return cls(spec.slots, tuple(sorted((name, given[name]) for name in knobs if name in given)))
 
     def with_slots(self, number: int) -> Setting:
         return replace(self, max_concurrency=number)
@@ -40,8 +40,10 @@ class Setting:
     def changes(self, spec: ServeSpec) -> dict[str, Any]:
         """What a spec must say otherwise to be this setting, by the fields of the spec."""
         wanted = dict(self.knobs)
-        own = {"max_concurrency": self.max_concurrency, PROFILE: wanted.pop(PROFILE, spec.profile)}
-        changed = {name: value for name, value in own.items() if getattr(spec, name) != value}
+        profile = wanted.pop(PROFILE, spec.profile)
+        changed: dict[str, Any] = {} if profile == spec.profile else {PROFILE: profile}
+        if spec.with_values(**changed).slots != self.max_concurrency:
+            changed = {"max_concurrency": self.max_concurrency, **changed}
         engine = {name: value for name, value in wanted.items() if spec.engine_settings.get(name) != value}
         return {**changed, "engine_settings": engine} if engine else changed
 
