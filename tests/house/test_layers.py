@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "lazy", "units"),
+    ("errors", "imports", "lazy", "units"),
     ("plugins", "progress", "testing", "versions"),
     ("specs", "records"),
     ("catalog",),

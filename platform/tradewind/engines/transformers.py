@@ -21,6 +21,7 @@ from tradewind.engines.score import Score, windows
 from tradewind.engines.tally import Tally
 from tradewind.engines.text import TextStream
 from tradewind.errors import CapacityError, SpecError
+from tradewind.imports import uncollected
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -166,7 +167,7 @@ class TransformersEngine:
         quantise(model)
 
     def _load(self, files: Path) -> Decoder:
-        with self._phase("import"):
+        with self._phase("import"), uncollected():
             from tradewind.engines import loading
             from tradewind.engines.decoder import Decoder
         with self._phase("deserialise"):

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from starlette.testclient import TestClient
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tradewind.engines import EngineSettings
+from tradewind.engines.predict import PredictEngine
 from tradewind.engines.predict.text_scores import TextScores
 
 TEXTS = ["the harbour, the", "sail, the mast", "wind and the quay and the mast"]
@@ -32,6 +35,20 @@ def test_text_has_one_score_in_any_company(scores: TextScores) -> None:
     together = scores.predict(read)
     for one, alone in zip(together, (scores.predict([tokens])[0] for tokens in read), strict=True):
         assert one == pytest.approx(alone, rel=1e-4)
+
+
+def test_engine_serves_it(tiny_model: Path) -> None:
+    engine = PredictEngine()
+    name = "tradewind.engines.predict.text_scores:TextScores"
+    engine.start(tiny_model, EngineSettings(names=("pilot",), more={"predictor": name}))
+    try:
+        with TestClient(engine.app()) as client:
+            answer = client.post("/v1/predict", json={"inputs": TEXTS})
+            wrong = client.post("/v1/predict", json={"inputs": [5]})
+    finally:
+        engine.stop()
+    assert [one["tokens"] > 1 for one in answer.json()["outputs"]] == [True] * 3
+    assert (wrong.status_code, "a text is a string" in wrong.text) == (400, True)
 
 
 def test_longer_text_is_cut_at_the_context(scores: TextScores) -> None:

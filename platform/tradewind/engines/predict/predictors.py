@@ -15,9 +15,9 @@ EXPORTED = "model.pt2"
 class Predictor(Protocol):
     """Made with the folder of the model's files; `predict` is called in one thread.
 
-    It may have two things more. `example`, an input: the engine answers it at the start, finds how long batches take,
-    and is ready only then. `read(value)`: an input as JSON has it, or an image, made into one of a batch; it is called
-    before the input joins a batch, and raises ValueError for what is no input.
+    It may have two things more. `example`, an input as a batch has it: the engine answers it at the start, finds how
+    long batches take, and is ready only then. `read(value)`: an input as JSON has it, or an image, made into one of a
+    batch; it is called before the input joins a batch, and raises ValueError for what is no input.
     """
 
     def predict(self, batch: list[Any]) -> Sequence[Any]:

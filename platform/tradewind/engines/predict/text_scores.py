@@ -14,6 +14,8 @@ import torch
 
 from tradewind.engines.loading import load_model, load_tokenizer, to_device
 
+EXAMPLE = "The wind was fair, and we made sail before noon.\n"
+
 
 class TextScores:
     """A text's bits per token and per byte, of its first tokens as far as the model's context goes.
@@ -21,12 +23,11 @@ class TextScores:
     Of Hugging Face files in float32. The first token is given, not predicted.
     """
 
-    example = "import os\n"
-
     def __init__(self, files: Path) -> None:
         self._tokenizer = load_tokenizer(files)
         self._model = to_device(load_model(files, torch.float32))
         self._context = int(self._model.config.max_position_embeddings)
+        self.example = self.read(EXAMPLE)
 
     def read(self, value: Any) -> list[int]:
         if not isinstance(value, str):

@@ -349,4 +349,4 @@ def _sum(*tokens: tuple[int, int]) -> tuple[int, int]:
 
 
 def _no_model(model: str, names: tuple[str, ...]) -> str:
-    return f"no model named {model!r} is served here{did_you_mean(model, names)}; there is {', '.join(names)}"
+    return f"no model named {model!r} is served here{did_you_mean(model, names)}"
