@@ -70,8 +70,7 @@ def test_model_that_nobody_has_is_answered_with_the_names(both: RunningFront) ->
     status, answer = asked(both, b'{"model": "pilto@1"}')
     assert (status, answer["error"]["code"]) == (404, "model_not_found")
     message = answer["error"]["message"]
-    assert message.startswith("no model named 'pilto@1' is served here (did you mean 'pilot@1'?); there is pilot@")
-    assert {"pilot@1", "pilot", "pilot@2"} <= set(message.rpartition("there is ")[2].split(", "))
+    assert message == "no model named 'pilto@1' is served here (did you mean 'pilot@1'?)"
 
 
 def test_equal_replicas_are_asked_without_reading_what_names_their_model(server: Server) -> None:
