@@ -8,12 +8,21 @@ from typing import Any
 import psutil
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from tradewind.engines.engine import Precision
 from tradewind.engines.formats import format_for, this_chip
 from tradewind.errors import CapacityError, IntegrityError, SpecError
+
+
+def import_class(folder: Path) -> None:
+    """Import the code of a folder's model, which `load_model` would do otherwise: most of transformers comes with it."""
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise damaged(str(exc)) from exc
+    MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -170,6 +170,8 @@ class TransformersEngine:
         with self._phase("import"), uncollected():
             from tradewind.engines import loading
             from tradewind.engines.decoder import Decoder
+
+            loading.import_class(files)
         with self._phase("deserialise"):
             self._tokenizer = loading.load_tokenizer(files)
             model = loading.load_model(files, loading.dtype_of(self.settings.precision))

@@ -25,6 +25,7 @@ from tradewind.engines.vllm_settings import arguments, is_for_cpu, set_environme
 from tradewind.engines.vllm_stats import VllmStats
 from tradewind.engines.weight_files import check_weight_files
 from tradewind.errors import RunError, SpecError, did_you_mean
+from tradewind.imports import uncollected
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -73,8 +74,9 @@ class VllmEngine:
         if wanted.get("load_format") != "dummy":  # for load studies vLLM draws weights itself
             check_weight_files(files)
         set_environment(cpu=cpu)
-        with self._phase("import"):
-            import vllm  # noqa: F401
+        with self._phase("import"), uncollected():
+            import vllm.engine.arg_utils
+            import vllm.v1.engine.async_llm  # noqa: F401
         with self._phase("configure"):
             config = _config(wanted)
         with ThreadPoolExecutor(1) as aside:  # vLLM's app is imported while its processes start: 4 s less

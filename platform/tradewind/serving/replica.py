@@ -104,11 +104,13 @@ class Running:
         self._reporter = Reporter(self._now, front)
         try:
             self._load()
+            loaded = time.monotonic()
             self.meter = self._metered()
             self.gate = self._gate()
             self._server = Server(self.gate, listener, loop=self.engine.loop)
             self._server.start()
             self.meter.start()
+            self.phases["http"] = time.monotonic() - loaded
             self._report = replace(self._report, status="ready")
             self._reporter.tell_now()
         except BaseException:
