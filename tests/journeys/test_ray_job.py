@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import subprocess
@@ -63,7 +64,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     workspace = tmp_path_factory.mktemp("shared")
-    with tempfile.TemporaryDirectory(prefix="tw-job-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tw-job-", ignore_cleanup_errors=True) as folder:
         dashboard = free_port()
         command = [str(RAY), "start", "--head", "--block", "--num-cpus=4", f"--temp-dir={folder}", "--port=0"]
         names = ("ray-client-server", "dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export")
@@ -80,7 +81,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             head.terminate()
             _, alive = psutil.wait_procs(processes, timeout=5)
             for process in alive:
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             head.wait(10)
 
 
@@ -92,20 +94,22 @@ def test_drivers_and_workers_of_a_job_use_the_code_that_was_submitted(cluster: C
 
 
 def test_a_submitted_job_trains_into_the_shared_workspace(cluster: Cluster) -> None:
-    workspace = tw.Workspace(str(cluster.workspace))
-    workspace.datasets.add(small_dataset("pystdlib"))
-    done = cluster.submit("python", "jobs/train.py", "jobs/tiny.train.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
-    run = workspace.runs.get("last")
-    assert run.status == "finished"
-    assert run.metrics()[-1].step == 20
+    with tw.Workspace(str(cluster.workspace)) as workspace:
+        workspace.datasets.add(small_dataset("pystdlib"))
+        done = cluster.submit("python", "jobs/train.py", "jobs/tiny.train.yaml")
+        assert done.returncode == 0, done.stdout + done.stderr
+        run = workspace.runs.get("last")
+        assert run.status == "finished"
+        assert run.metrics()[-1].step == 20
 
 
 def test_a_submitted_job_reads_text_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
-    here = tw.Workspace(str(tmp_path)).datasets.add(tw.DatasetSpec.load(ROOT / "jobs" / "pystdlib.dataset.yaml"))
+    with tw.Workspace(str(tmp_path)) as workspace:
+        here = workspace.datasets.add(tw.DatasetSpec.load(ROOT / "jobs" / "pystdlib.dataset.yaml"))
     done = cluster.submit("python", "jobs/prepare.py", "jobs/pystdlib.dataset.yaml", "--on", "ray")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert tw.Workspace(str(cluster.workspace)).datasets.get("pystdlib").record.splits == here.record.splits
+    with tw.Workspace(str(cluster.workspace)) as workspace:
+        assert workspace.datasets.get("pystdlib").record.splits == here.record.splits
 
 
 def _environment(workspace: Path) -> dict[str, str]:

@@ -149,9 +149,10 @@ def test_killed_replica_is_replaced_and_only_streams_that_had_begun_are_lost(
 
 
 def test_replica_that_is_told_to_end_drains_and_another_comes(endpoint: Endpoint) -> None:
-    victim = endpoint.replicas()[0]
+    wait_for_ready(endpoint, 2)
     with Asking(endpoint) as asking:
         wait_for(lambda: asking.answers > 8)
+        victim = next(one for one in endpoint.replicas() if one["replica"] in ready_ones(endpoint))
         process = process_at(victim["url"])
         body = {"model": "pilot", "prompt": "the quay", "max_tokens": 100, "stream": True}
         with httpx.stream("POST", f"{victim['url']}/v1/completions", json=body, timeout=60) as answer:
@@ -305,8 +306,8 @@ def test_server_that_is_there_already_is_a_target(workspace: tw.Workspace, endpo
     targets = [endpoint.url]
     through = workspace.serve(tw.ServeSpec.of(name="through", model="pilot", targets=targets, port=free_port()))
     try:
-        assert (through.record.engine, through.record.model) == ("elsewhere", "pilot@1")
         answer = ask(through)
+        assert (through.record.engine, through.record.model) == ("elsewhere", answer.json()["model"])
         assert answer.json()["usage"]["completion_tokens"] == 5
         assert [one["url"] for one in through.replicas()] == targets
     finally:
