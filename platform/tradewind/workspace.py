@@ -188,7 +188,7 @@ class Workspace:
 
         serving.check(self.store, spec)
         with self.budgets.room(this_team(), self.machine.usd_per_hour, spec.name):
-            session = self._ray(workers=1)
+            session = self._ray(workers=1, preload=serving.PRELOAD)
             endpoint = serving.deploy(self.store, spec, session)
         if session.is_own:
             self._held.append(endpoint)
@@ -252,9 +252,9 @@ class Workspace:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _ray(self, *, workers: int) -> RaySession:
+    def _ray(self, *, workers: int, preload: str = "") -> RaySession:
         if self._session is None:
-            self._session = connect(workers=workers)
+            self._session = connect(workers=workers, preload=preload)
         self._session.check_room(workers)
         return self._session
 

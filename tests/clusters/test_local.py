@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tradewind.clusters import RaySession
-from tradewind.clusters.local import PREFIX, _short_folder, _sweep
+from tradewind.clusters.local import PREFIX, PRELOAD, _preloading, _short_folder, _sweep
 from tradewind.clusters.machine import usable_cpus
 
 
@@ -63,3 +63,17 @@ def test_closing_the_connection_to_a_cluster_touches_nothing() -> None:
     session.close()
     session.close()
     assert not session.is_own
+
+
+def test_ray_is_told_what_to_preload_only_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PRELOAD, raising=False)
+    with _preloading("tradewind.serving.preload"):
+        assert os.environ[PRELOAD] == "tradewind.serving.preload"
+    assert PRELOAD not in os.environ
+
+
+def test_what_the_user_has_ray_preload_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PRELOAD, "numpy")
+    with _preloading("tradewind.serving.preload"):
+        assert os.environ[PRELOAD] == "numpy"
+    assert os.environ[PRELOAD] == "numpy"

@@ -29,6 +29,7 @@ from tradewind.errors import CapacityError
 PREFIX = "tw-ray-"
 PACKAGE = Path(__file__).parents[1]
 OBJECT_STORE_BYTES = 256 * 1024**2
+PRELOAD = "RAY_preload_python_modules"
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the default of 2 s is time lost after each lost worker
@@ -92,9 +93,10 @@ class RaySession:
 _own: RaySession | None = None
 
 
-def connect(*, workers: int = 1) -> RaySession:
+def connect(*, workers: int = 1, preload: str = "") -> RaySession:
     """Connect to Ray, starting one here when there is none. `workers` is how many processes it must be able to hold.
 
+    Those of one that starts here import the module `preload` before there is work for them.
     Raises CapacityError when Ray cannot start or be reached, or when the Ray of our own that runs is too small.
     """
     global _own
@@ -108,7 +110,7 @@ def connect(*, workers: int = 1) -> RaySession:
         except ConnectionError as exc:
             raise CapacityError(f"no Ray answers at {address}", hint="check or unset RAY_ADDRESS") from exc
         return RaySession()
-    _own = _start(workers)
+    _own = _start(workers, preload)
     return _own
 
 
@@ -125,7 +127,7 @@ def _shared(session: RaySession, workers: int) -> RaySession:
     return session
 
 
-def _start(workers: int) -> RaySession:
+def _start(workers: int, preload: str) -> RaySession:
     import ray
 
     os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
@@ -133,7 +135,7 @@ def _start(workers: int) -> RaySession:
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
     session = RaySession(folder, [])
     before = {process.pid for process in _children()}
-    with progress.track("start Ray"), _own_sigterm(), warnings.catch_warnings():
+    with progress.track("start Ray"), _preloading(preload), _own_sigterm(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             ray.init(
@@ -156,6 +158,19 @@ def _start(workers: int) -> RaySession:
             raise
     session.processes = [process for process in _children() if process.pid not in before]
     return session
+
+
+@contextmanager
+def _preloading(module: str) -> Iterator[None]:
+    """Ray reads it where it starts, and what the user has set stays."""
+    if not module or PRELOAD in os.environ:
+        yield
+        return
+    os.environ[PRELOAD] = module
+    try:
+        yield
+    finally:
+        del os.environ[PRELOAD]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tradewind.errors import CapacityError, IntegrityError, SpecError
 
 
 def import_class(folder: Path) -> None:
-    """Import the code of a folder's model, which `load_model` would do otherwise: most of transformers comes with it."""
+    """Import the code of a folder's model, as `load_model` would: most of transformers comes with it."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as exc:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
 STOP_TIMEOUT_S = 30.0
+PRELOAD = "tradewind.serving.preload"
+"""For the workers of a Ray that starts to serve."""
 
 
 @dataclass(frozen=True)
