@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,15 +52,25 @@ def small_run(dataset: str, **changes: object) -> tw.TrainSpec:
 
 @pytest.fixture(scope="module", autouse=True)
 def no_ray_is_left() -> None:
-    """The journey's own stays for all files of this package."""
+    """The journey's own stays for all files of this folder."""
 
 
-@pytest.fixture(scope="package")
-def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
-    folder: Path = tmp_path_factory.mktemp("journey")
-    with tw.Workspace(str(folder)) as workspace:
-        dataset = workspace.datasets.add(small_dataset())
-        run = workspace.train(small_run(dataset.reference)).wait()
-        model = workspace.models.register(run.best, name="shelf", alias="prod")
-        endpoint = workspace.serve(tw.ServeSpec.of(name="shelf", model="shelf@prod", port=free_port()))
-        yield Journey(workspace, dataset, run, model, endpoint)
+HELD = ExitStack()
+"""The journey's workspace, with its Ray."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The journey ends with the last test of this folder: the next file's Ray is not to be the journey's."""
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        HELD.close()
+
+
+@pytest.fixture(scope="session")
+def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
+    workspace = HELD.enter_context(tw.Workspace(str(tmp_path_factory.mktemp("journey"))))
+    dataset = workspace.datasets.add(small_dataset())
+    run = workspace.train(small_run(dataset.reference)).wait()
+    model = workspace.models.register(run.best, name="shelf", alias="prod")
+    endpoint = workspace.serve(tw.ServeSpec.of(name="shelf", model="shelf@prod", port=free_port()))
+    return Journey(workspace, dataset, run, model, endpoint)

@@ -40,16 +40,23 @@ SSH = """
 """
 
 
-@pytest.fixture(scope="package")
-def cloud() -> Iterator[Ec2]:
-    with start_ec2({WEST: "10.91.0.0/20", EAST: "10.91.16.0/20"}) as ec2, pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        for name, value in {**ec2.environment, "NO_PROXY": "127.0.0.1,localhost"}.items():
-            patch.setenv(name, value)
+@pytest.fixture(scope="session")
+def server() -> Iterator[Ec2]:
+    with start_ec2({WEST: "10.91.0.0/20", EAST: "10.91.16.0/20"}) as ec2:
         for region in (WEST, EAST):
             ec2.client(region).import_key_pair(KeyName="harbour", PublicKeyMaterial=KEY)
         yield ec2
+
+
+@pytest.fixture(scope="module")
+def cloud(server: Ec2) -> Iterator[Ec2]:
+    """With the environment that reaches it, which other files' clouds must not see."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in {**server.environment, "NO_PROXY": "127.0.0.1,localhost"}.items():
+            patch.setenv(name, value)
+        yield server
 
 
 @pytest.fixture
