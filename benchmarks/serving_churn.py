@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 sys.path[0] = str(Path(__file__).parents[1])  # this file's folder has modules of names that are not meant
 
 import tradewind as tw
 from benchmarks.machine import describe_machine
+from tests.serving.listening import process_at
 from tradewind.registry import Models
 from tradewind.serving import Endpoint, free_port
 from tradewind.serving.application import application
@@ -157,7 +157,7 @@ class Churn:
     def end_one(self, how: str) -> None:
         victim = sorted(self._ready())[0]
         (url,) = (one["url"] for one in self._endpoint.replicas() if one["replica"] == victim)
-        getattr(_process_at(url), how)()
+        getattr(process_at(url), how)()
         _wait(lambda: victim not in self._ready())
         self.settle()
 
@@ -231,17 +231,6 @@ class Load:
             phase.whole += 1
         else:
             phase.cut += 1
-
-
-def _process_at(url: str) -> psutil.Process:
-    """The process of this machine that listens there."""
-    port = int(url.rpartition(":")[2])
-    (pid,) = {
-        one.pid
-        for one in psutil.net_connections("tcp")
-        if one.status == "LISTEN" and one.laddr and one.laddr.port == port
-    }
-    return psutil.Process(pid)
 
 
 def _wait(what: Callable[[], object]) -> None:

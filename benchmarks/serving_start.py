@@ -29,7 +29,6 @@ from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import psutil
 
@@ -37,6 +36,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[0] = str(ROOT)  # this file's folder has modules of names that are not meant
 
 from benchmarks.machine import describe_machine, load
+from tests.serving.listening import process_at
 
 if TYPE_CHECKING:
     from tradewind.serving import Endpoint
@@ -200,7 +200,7 @@ def _timed(
     _ask(up.url if through_front else replica["url"])
     whole = time.monotonic() - began
     wishing.join()
-    process = _listener(replica["url"])
+    process = process_at(replica["url"])
     row = {"s": round(whole, 3), **_spent(process), "load": load()}
     return {**row, "phases": _phases(replica["url"], ready, whole, process.create_time() - at)}
 
@@ -215,14 +215,6 @@ def _phases(url: str, ready: float, whole: float, made: float) -> dict[str, floa
     phases = {"placed": placed, "worker": constructed - placed, "fetch": own["fetch"], **told, "http": own["http"]}
     phases["engine"] = told.get("engine", 0.0) or own["engine"] - sum(told.values())
     return {name: round(seconds, 3) for name, seconds in {**phases, "rest": whole - ready}.items()}
-
-
-def _listener(url: str) -> psutil.Process:
-    port = urlsplit(url).port
-    for one in psutil.net_connections("tcp"):
-        if one.status == psutil.CONN_LISTEN and one.pid and one.laddr[1:] == (port,):
-            return psutil.Process(one.pid)
-    raise RuntimeError(f"nobody listens at {url}")
 
 
 def _spent(process: psutil.Process) -> dict[str, float]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 import tradewind as tw
 from tests.conftest import free_port
+from tests.serving.listening import process_at
 from tradewind.errors import RunError
 from tradewind.ledger import Ledger
 from tradewind.registry import Models
@@ -248,17 +248,6 @@ def test_file_of_ray_serve_is_deployed_by_serve_itself(workspace: tw.Workspace, 
     assert workspace.endpoints.get("filed").is_up
     serve.delete("filed")
     assert not workspace.endpoints.get("filed").is_up
-
-
-def process_at(url: str) -> psutil.Process:
-    """The process of this machine that listens there."""
-    port = int(url.rpartition(":")[2])
-    (pid,) = {
-        one.pid
-        for one in psutil.net_connections("tcp")
-        if one.status == "LISTEN" and one.laddr and one.laddr.port == port
-    }
-    return psutil.Process(pid)
 
 
 def change(workspace: tw.Workspace, endpoint: Endpoint, **changes: Any) -> None:
