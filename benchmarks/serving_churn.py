@@ -121,13 +121,22 @@ def _told(phases: list[Phase]) -> dict[str, Any]:
     requests = sum(phase.requests for phase in phases)
     return {
         "targets": {
-            "requests": {"value": requests, "limit": 10_000, "better": "higher"},
+            "requests": {"value": requests, "target": 10_000, "better": "higher"},
             "failed or cut while replicas drain": {
                 "value": sum(one.cut + len(one.failed) for one in drains),
-                "limit": 0,
+                "target": 0,
+                "better": "lower",
             },
-            "cut by kills, of all requests": {"value": sum(phase.cut for phase in phases) / requests, "limit": 0.001},
-            "failed before they had begun": {"value": sum(len(phase.failed) for phase in phases), "limit": 0},
+            "cut by kills, of all requests": {
+                "value": sum(phase.cut for phase in phases) / requests,
+                "target": 0.001,
+                "better": "lower",
+            },
+            "failed before they had begun": {
+                "value": sum(len(phase.failed) for phase in phases),
+                "target": 0,
+                "better": "lower",
+            },
         },
         "phases": [phase.told() for phase in phases],
         "machine": describe_machine(),
