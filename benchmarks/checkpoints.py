@@ -1,12 +1,11 @@
-"""Checkpoints while training goes on: what they cost a step, how fast they are written and read, how that grows.
+"""Checkpoints while training goes on: what they cost a step, and how fast they are written and read.
 
     .venv/bin/python benchmarks/checkpoints.py
     .venv/bin/python benchmarks/checkpoints.py --device cuda --parameters 1e9
 
 Beside torch.distributed.checkpoint's `async_save` and `save`, and plain `torch.save` of each rank's part, in the same
-processes in turn, and the limits of the machine: a copy in memory, a file written and synced. Growth is measured with
-states of several sizes on one, two and four ranks, fitted, and carried on to 405B parameters on 1,024 chips. Prints
-tables, and as its last line everything as JSON. docs/benchmarks/checkpoints.md has the results.
+process in turn, and the limits of the machine: a copy in memory, a file written and synced. Prints tables, and as its
+last line everything as JSON. docs/benchmarks/checkpoints.md has the results; growth.py is about larger ones.
 """
 
 from __future__ import annotations
@@ -36,20 +35,8 @@ EVERY = 20
 """Steps between checkpoints."""
 BLOCKS = 4
 """Blocks of EVERY steps of each kind, in turn."""
-TENSORS = 256
-GROWTH = (
-    *((1, num_bytes, TENSORS) for num_bytes in (16e6, 64e6, 256e6)),
-    *((1, 16e6, tensors) for tensors in (1024, 4096)),
-    *((2, num_bytes, TENSORS) for num_bytes in (16e6, 64e6, 256e6)),
-    *((4, num_bytes, TENSORS) for num_bytes in (64e6, 256e6)),
-)
-"""Ranks, bytes of the whole state, and its tensors."""
 LIMIT_S = 1800
 COPY_BYTES = 256 * 2**20
-LARGE = {"parameters": 405e9, "ranks": 1024, "tensors": 126 * 9 + 3, "bytes_per_parameter": 14}
-"""Llama 3 405B (Grattafiori et al. 2024, table 3: 126 layers): bfloat16 weights, float32 masters and two moments."""
-KINDS = 4
-"""Tensors that each of its weights is kept in."""
 
 
 def main() -> None:
@@ -57,17 +44,13 @@ def main() -> None:
     machine = describe_machine()
     with tempfile.TemporaryDirectory(dir=arguments.work, prefix="checkpoints-") as folder:
         limits = measure_limits(Path(folder))
-        overhead = _spawned(1, measure_overhead, folder, arguments.parameters, arguments.tokens, arguments.device)[0]
-        speed = _spawned(1, measure_speed, folder, arguments.parameters, arguments.device)[0]
-        worlds = sorted({ranks for ranks, _, _ in GROWTH if ranks <= arguments.ranks})
-        growth = [one for world in worlds for one in _spawned(world, measure_growths, folder)[0]]
+        overhead = _spawned(measure_overhead, folder, arguments.parameters, arguments.tokens, arguments.device)
+        speed = _spawned(measure_speed, folder, arguments.parameters, arguments.device)
     result = {
         "targets": {"async checkpoint, share of a step": {"value": overhead["ours"]["share"], "limit": 0.05}},
         "limits": limits,
         "overhead": overhead,
         "speed": speed,
-        "growth": growth,
-        "fitted": fitted(growth),
         "machine": {**machine, "load_after": describe_machine()["load"], **_versions()},
     }
     _print(result)
@@ -178,84 +161,6 @@ def measure_speed(folder: str, parameters: float, device: str) -> dict[str, Any]
     return best | {"state_bytes": num_bytes}
 
 
-def measure_growths(folder: str) -> list[dict[str, Any]]:
-    import torch.distributed as dist
-
-    world = dist.get_world_size()
-    return [measure_growth(folder, num_bytes, tensors) for ranks, num_bytes, tensors in GROWTH if ranks == world]
-
-
-def measure_growth(folder: str, num_bytes: float, tensors: int) -> dict[str, Any]:
-    """Seconds of each part of a checkpoint of a state that all ranks share, the second of two: plans are made."""
-    import torch.distributed as dist
-
-    from tradewind.storage import open_store
-    from tradewind.training.checkpoint import Checkpointer
-    from tradewind.training.checkpoint.reading import load
-    from tradewind.training.run import RunFiles
-
-    rank, world = dist.get_rank(), dist.get_world_size()
-    state = _sharded(num_bytes, tensors)
-    files = RunFiles(open_store(f"{folder}/growth-{world}-{num_bytes:.0f}-{tensors}"), "growth")
-    with Checkpointer(files, "abcd") as checkpointer:
-        plan_s = _timed(lambda: checkpointer.begin(state, _record(1)))
-        checkpointer.wait()
-        dist.barrier()
-        stop_s = _timed(lambda: checkpointer.begin(state, _record(2)))
-        began = time.perf_counter()
-        made = checkpointer.wait()
-        write_s = time.perf_counter() - began
-        closing_s = checkpointer.pace.closing_s
-    assert made
-    dist.barrier()
-    load_s = _timed(lambda: load(files.store, made, state))
-    metadata = next(file.num_bytes for file in made.files if file.key.endswith(".metadata"))
-    dist.barrier()
-    if rank == 0:
-        shutil.rmtree(f"{folder}/growth-{world}-{num_bytes:.0f}-{tensors}")
-    return {
-        "ranks": world,
-        "bytes": num_bytes,
-        "tensors": tensors,
-        "first_s": plan_s,
-        "stop_s": stop_s,
-        "write_s": write_s - closing_s,
-        "closing_s": closing_s,
-        "load_s": load_s,
-        "metadata_bytes": metadata,
-    }
-
-
-def fitted(growth: list[dict[str, Any]]) -> dict[str, Any]:
-    """`a + b · bytes + c · tensors`, by least squares, and what that makes of a rank of the large run.
-
-    Ranks of this machine share its processors and its disk, so the bytes of all count together here. Far away each
-    rank has a processor and a way to the store of its own, so there `b` is used with the bytes of a rank. The first
-    checkpoint plans the pieces of all ranks on one, so there `c` is used with all pieces.
-    """
-    found: dict[str, Any] = {}
-    own = LARGE["tensors"] * KINDS
-    for part in ("first_s", "stop_s", "write_s", "closing_s", "load_s"):
-        a, b, c = _plane(growth, part)
-        pieces = own * LARGE["ranks"] if part in ("first_s", "closing_s") else own
-        large = a + b * LARGE["parameters"] * LARGE["bytes_per_parameter"] / LARGE["ranks"] + c * pieces
-        found[part] = {"a_s": a, "b_s_per_gb": b * 1e9, "c_us_per_tensor": c * 1e6, "large_s": large}
-    each = (growth[4]["metadata_bytes"] - growth[3]["metadata_bytes"]) / (growth[4]["tensors"] - growth[3]["tensors"])
-    return found | {"metadata_bytes_per_piece": each, "large_metadata_bytes": each * own * LARGE["ranks"]}
-
-
-def _plane(growth: list[dict[str, Any]], part: str) -> tuple[float, float, float]:
-    """Least squares over the cases of one rank, with no less than nothing of each."""
-    import numpy as np
-
-    cases = [one for one in growth if one["ranks"] == 1]
-    known = np.array([(1.0, one["bytes"], one["tensors"]) for one in cases])
-    scale = known.max(axis=0)
-    found, *_ = np.linalg.lstsq(known / scale, np.array([one[part] for one in cases]))
-    a, b, c = (max(0.0, float(value)) for value in found / scale)
-    return a, b, c
-
-
 Finish = Callable[[], Any]
 
 
@@ -319,39 +224,25 @@ def _training(parameters: float, tokens: int, device: str) -> tuple[Any, Any, Ca
     return model, optimizer, step
 
 
-def _sharded(num_bytes: float, tensors: int) -> dict[str, Any]:
-    import torch
-    import torch.distributed as dist
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor import DTensor, Shard
-
-    world = dist.get_world_size()
-    mesh = init_device_mesh("cpu", (world,))
-    rows = max(1, round(num_bytes / tensors / 4 / 64 / world))
-    parts = [torch.full((rows, 64), float(number)) for number in range(tensors)]
-    return {f"weight-{number}": DTensor.from_local(part, mesh, [Shard(0)]) for number, part in enumerate(parts)}
-
-
 def _record(step: int) -> Any:
     from tradewind.records import CheckpointRecord
 
     return CheckpointRecord(run="bench", step=step, tokens=step, seconds=1, cpu_seconds=1, loss=1, files=())
 
 
-def _spawned(world: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What `work(*arguments)` gives on each rank of a gloo group. Raises TimeoutError."""
-    with tempfile.TemporaryDirectory() as meeting, multiprocessing.get_context("spawn").Pool(world) as pool:
-        calls = [(rank, world, f"file://{meeting}/store", work, arguments) for rank in range(world)]
-        return pool.starmap_async(_in_group, calls, chunksize=1).get(LIMIT_S)
+def _spawned(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What `work(*arguments)` gives in a process of its own, alone in a gloo group. Raises TimeoutError."""
+    with tempfile.TemporaryDirectory() as meeting, multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply_async(_in_group, (f"file://{meeting}/store", work, arguments)).get(LIMIT_S)
 
 
-def _in_group(rank: int, world: int, place: str, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _in_group(place: str, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     import torch
     import torch.distributed as dist
 
     warnings.filterwarnings("ignore")
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // world))
-    dist.init_process_group("gloo", init_method=place, rank=rank, world_size=world)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    dist.init_process_group("gloo", init_method=place, rank=0, world_size=1)
     try:
         return work(*arguments)
     finally:
@@ -390,21 +281,12 @@ def _print(result: dict[str, Any]) -> None:
         if name != "state_bytes":
             table.add_row(name, f"{value / 1e9:.2f}")
     console.print(table)
-    table = Table("ranks", "MB", "tensors", "first s", "stop s", "write s", "closing s", "load s", title="Growth")
-    for one in result["growth"]:
-        parts = ("first_s", "stop_s", "write_s", "closing_s", "load_s")
-        table.add_row(
-            str(one["ranks"]), f"{one['bytes'] / 1e6:.0f}", str(one["tensors"]), *(f"{one[part]:.3f}" for part in parts)
-        )
-    console.print(table)
-    console.print(result["fitted"])
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parameters", type=float, default=10e6)
     parser.add_argument("--tokens", type=int, default=512, help="of a step: how long it takes")
-    parser.add_argument("--ranks", type=int, default=4, help="the most at a time")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--work", type=Path, help="folder on the disk that is to be measured")
     return parser.parse_args()

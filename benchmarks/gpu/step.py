@@ -60,7 +60,15 @@ def build(asked: argparse.Namespace, sizes: ModelShape) -> Any:
 
     def prepare(decoder: Decoder) -> None:
         group = mesh.weights.get_group("tensor") if layout.tensor > 1 else None
-        say(accelerate(decoder, compute=asked.compute, activations=asked.activations, tensor_group=group))
+        say(
+            accelerate(
+                decoder,
+                compute=asked.compute,
+                scaling=asked.scaling,
+                activations=asked.activations,
+                tensor_group=group,
+            )
+        )
 
     compute = masters if alone else torch.bfloat16  # alone, masters have working copies
     model = DistributedDecoder(
@@ -223,6 +231,7 @@ def main() -> None:
     parser.add_argument("--time", type=int, default=8192)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--compute", default="bfloat16")
+    parser.add_argument("--scaling", default="tensorwise", help="of float8: tensorwise or rowwise")
     parser.add_argument("--masters", default="bfloat16")
     parser.add_argument("--activations", default="none")
     parser.add_argument("--layout", nargs="*", default=[], type=lambda part: part.split("="), help="tensor=2 zero=3 …")

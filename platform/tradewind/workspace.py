@@ -151,7 +151,8 @@ class Workspace:
         """
         from tradewind import training
 
-        session = self._ray(workers=TrainSpec.of(**run.record.spec).workers)
+        job, _ = training.check_resume(run, anyway=anyway)
+        session = self._ray(workers=job.spec.workers)
         return training.resume(run, session, anyway=anyway)
 
     def tune(self, spec: TuneSpec, *, anyway: bool = False) -> Sweep:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 from pathlib import Path
+
+import pytest
 
 from tests.cli.conftest import Tw
 from tests.reports.conftest import RUN
 from tests.training.test_run import NAME, begin
+from tradewind.cli.app import _causes
+from tradewind.cli.runs import _read
+from tradewind.errors import RunError
 from tradewind.records import RunWorker, RunWorkers
 from tradewind.storage import open_store
 from tradewind.training import Run
 from tradewind.training.logs import RunLog
+from tradewind.training.proof import Coverage
 
 LOG = logging.getLogger("tradewind.training.sample")
 
@@ -64,3 +71,42 @@ def test_worker_that_is_gone_is_not_killed_again(tw: Tw, empty: Path) -> None:
 def test_run_without_workers_cannot_lose_one(tw: Tw, filled: Path) -> None:
     answer = tw("chaos", "kill", RUN, "-w", filled)
     assert (answer.exit_code, "has no workers: it is finished" in answer.err) == (2, True)
+
+
+def test_finished_run_is_not_resumed_and_nothing_is_started_for_it(tw: Tw, filled: Path) -> None:
+    answer = tw("runs", "resume", RUN, "-w", filled)
+    assert (answer.exit_code, f"run {RUN} is finished" in answer.err) == (2, True)
+    assert "start Ray" not in answer.err
+
+
+def test_why_a_run_failed_is_shown_with_what_to_do(tw: Tw, empty: Path) -> None:
+    run = running(empty)
+    run.finish("failed", error=RunError("the loss is nan", hint="try a lower learning_rate"))
+    shown = tw("runs", "show", NAME, "-w", empty).out
+    assert "failed: the loss is nan" in shown
+    assert "try a lower learning_rate" in shown
+
+
+def test_training_without_a_dataset_says_how_to_make_one(tw: Tw, empty: Path) -> None:
+    answer = tw("train", "jobs/tiny.train.yaml", "-w", empty)
+    assert (answer.exit_code, "hint: make it: tw datasets add SPEC" in answer.err) == (2, True)
+
+
+@pytest.mark.parametrize(("epochs", "begun", "said"), [(0, 80, "80 of 900 samples, once"), (2, 1, "2 times all 900")])
+def test_what_was_read_is_told_as_it_was(epochs: int, begun: int, said: str) -> None:
+    assert _read(Coverage(dataset="logbook@1", samples=900, epochs=epochs, begun=begun)).startswith(said)
+
+
+@pytest.mark.parametrize("name", ["llama_1b", "llama_8b", "llama_70b"])
+def test_large_model_is_refused_with_numbers_before_its_dataset_is_made(tw: Tw, empty: Path, name: str) -> None:
+    answer = tw("train", f"jobs/{name}.train.yaml", "-w", empty)
+    assert answer.exit_code == 1
+    assert re.search(r"needs about .*: [\d.]+ [GT]iB too little", answer.err)
+
+
+def test_what_all_ranks_say_is_said_once() -> None:
+    same = dict.fromkeys(range(3), "CapacityError: no room left to write a")
+    assert list(_causes(RunError("run pilot failed: no room left to write a (rank 0)", failures=same))) == []
+    lost = {0: "RunError: the loss is nan", 1: "Connection reset by peer", 2: "Connection reset by peer"}
+    said = list(_causes(RunError("run pilot failed: the loss is nan (rank 0)", failures=lost)))
+    assert said == [("2 ranks from 1", "Connection reset by peer")]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -39,6 +40,27 @@ def test_processor_has_no_worker_process_and_compiles_nothing() -> None:
     assert wanted["enforce_eager"] is True
 
 
+def latent(folder: Path, rank: int) -> Path:
+    (folder / "config.json").write_text(json.dumps({"kv_lora_rank": rank, "qk_rope_head_dim": 64}))
+    return folder
+
+
+def test_processor_does_not_turn_latent_vectors_by_the_kernel_that_does_it_wrongly(tmp_path: Path) -> None:
+    settings, files = EngineSettings(), latent(tmp_path, 512)
+    assert arguments(files, settings, cpu=True)["compilation_config"] == {"custom_ops": ["-rotary_embedding"]}
+    assert "compilation_config" not in arguments(files, settings, cpu=False)
+    assert "compilation_config" not in made(cpu=True)
+
+
+@pytest.mark.parametrize(("rank", "whole"), [(512, None), (256, None), (32, "1")])
+def test_latent_vectors_of_a_width_that_vllm_does_not_attend_to_are_made_whole(
+    rank: int, whole: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    set_environment(latent(tmp_path, rank), cpu=False)
+    assert os.environ.get("VLLM_MLA_DISABLE") == whole
+
+
 def test_own_knobs_win() -> None:
     assert made(more={"max_num_seqs": 7})["max_num_seqs"] == 7
 
@@ -75,12 +97,11 @@ def test_adapters_that_are_too_wide_or_broken_are_refused(tmp_path: Path) -> Non
 
 
 def test_environment_that_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
     import sys
 
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(os, "environ", {"PYTHONDONTWRITEBYTECODE": "1", "VLLM_CPU_KVCACHE_SPACE": "9"})
-    set_environment(cpu=True)
+    set_environment(Path("/files"), cpu=True)
     assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "9"
     assert os.environ["TORCHDYNAMO_DISABLE"] == "1"
     assert "PYTHONDONTWRITEBYTECODE" not in os.environ

@@ -90,6 +90,17 @@ def test_weights_are_written_in_the_type_that_is_asked_for(tmp_path: Path) -> No
     assert torch.equal(other.model.norm.weight, model.model.norm.weight.bfloat16().float())  # type: ignore[union-attr]
 
 
+@shapes
+def test_weights_in_bfloat16_are_read_and_written_bit_for_bit(shape: ModelShape, tmp_path: Path) -> None:
+    first, again, other = tmp_path / "first", tmp_path / "again", Decoder(shape)
+    first.mkdir()
+    again.mkdir()
+    write(ours(shape), first, dtype=torch.bfloat16)
+    load_into(other, first)
+    write(other, again, dtype=torch.bfloat16)
+    assert (again / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
+
+
 class Counting:
     """A store that remembers the ranges that were read from it and the largest of them."""
 

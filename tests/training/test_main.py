@@ -57,6 +57,7 @@ def test_run_is_trained_recorded_and_proven(store: Store, tmp_path: Path) -> Non
     assert "ranks speak over lo" in done.stderr
     again = torchrun(store, "--resume", run.name)
     assert f"run {run.name} is finished" in again.stderr
+    assert "hint: train a new one" in again.stderr
 
 
 def test_mistake_in_a_spec_is_said_once_and_makes_no_run(store: Store, tmp_path: Path) -> None:
@@ -66,3 +67,15 @@ def test_mistake_in_a_spec_is_said_once_and_makes_no_run(store: Store, tmp_path:
     assert done.returncode != 0
     assert done.stderr.count("unknown key 'optimzer'") == 1
     assert names(store) == before
+
+
+def test_rank_that_fails_writes_down_why_and_says_what_to_do(store: Store, tmp_path: Path) -> None:
+    wild = SPEC + "optimizer: {learning_rate: 1e30, warmup_steps: 0}\n"
+    (tmp_path / "wild.yaml").write_text(wild.replace("max_steps: 4", "max_steps: 40"))
+    done = torchrun(store, str(tmp_path / "wild.yaml"))
+    run = Run(store, names(store)[-1])
+    assert done.returncode != 0
+    assert "hint: try a lower learning_rate" in done.stderr
+    assert run.end is not None
+    assert (run.end.status, run.end.hint) == ("failed", "try a lower learning_rate")
+    assert "there is no checkpoint to go back to" in next(iter(run.end.failures.values()))

@@ -25,7 +25,7 @@ model: {model}
 batch: {{sequences: 8, tokens_per_sequence: 256, separate_documents: {documents}}}
 max_steps: 40
 optimizer: {{learning_rate: 0.003, warmup_steps: 5}}
-precision: {{compute: {compute}, masters: {masters}}}
+precision: {{compute: {compute}, scaling: {scaling}, masters: {masters}}}
 """
 SIZES = "hidden: 256, layers: 4, heads: 4, ffn: 512"
 LLAMA = f"{{{SIZES}, kv_heads: 2}}"
@@ -33,11 +33,12 @@ QWEN = f"{{family: qwen, {SIZES}, kv_heads: 2}}"
 LATENT = "latent: {rank: 64, rope_dim: 32, plain_dim: 32, value_dim: 32}"
 DEEPSEEK = f"{{family: deepseek, {SIZES}, {LATENT}, experts: {{routed: 8, active: 2, shared: 1, ffn: 128}}}}"
 RUNS = {
-    "llama": (LLAMA, "bfloat16", "float32", "true"),
-    "llama-float8": (LLAMA, "float8", "float32", "false"),
-    "llama-short": (LLAMA, "bfloat16", "bfloat16", "false"),
-    "qwen": (QWEN, "bfloat16", "float32", "true"),
-    "deepseek": (DEEPSEEK, "bfloat16", "float32", "true"),
+    "llama": (LLAMA, "bfloat16", "tensorwise", "float32", "true"),
+    "llama-float8": (LLAMA, "float8", "tensorwise", "float32", "false"),
+    "llama-float8-rows": (LLAMA, "float8", "rowwise", "float32", "false"),
+    "llama-short": (LLAMA, "bfloat16", "tensorwise", "bfloat16", "false"),
+    "qwen": (QWEN, "bfloat16", "tensorwise", "float32", "true"),
+    "deepseek": (DEEPSEEK, "bfloat16", "tensorwise", "float32", "true"),
 }
 
 
@@ -51,9 +52,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_model_learns_and_its_run_is_proven(store: Store, tmp_path: Path, name: str) -> None:
-    model, compute, masters, documents = RUNS[name]
+    model, compute, scaling, masters, documents = RUNS[name]
     spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC.format(name=name, model=model, compute=compute, masters=masters, documents=documents))
+    spec.write_text(
+        SPEC.format(name=name, model=model, compute=compute, scaling=scaling, masters=masters, documents=documents)
+    )
     before = set(names(store))
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1"]
     done = subprocess.run(

@@ -85,6 +85,14 @@ def test_run_of_a_process_that_is_gone_is_stopped(store: Store) -> None:
         run.wait()
 
 
+def test_run_that_was_stopped_says_how_to_go_on(store: Store) -> None:
+    run = begin(store)
+    run.finish("stopped", message="stopped on request")
+    with pytest.raises(RunError, match=f"run {NAME} was stopped on request") as caught:
+        run.wait()
+    assert caught.value.hint == f"go on with it: tw runs resume {NAME}"
+
+
 def test_run_of_another_machine_is_never_known_to_be_gone(store: Store) -> None:
     assert begin(store, process=ProcessName(host="elsewhere", pid=1, started=1.0)).status == "running"
 

@@ -10,10 +10,13 @@ import pytest
 
 from tests.samples import VOCABULARY, dataset_spec, write_text
 from tradewind.datasets import Datasets
-from tradewind.errors import CapacityError, IntegrityError, NotFoundError, SpecError
+from tradewind.errors import CapacityError, IntegrityError, NotFoundError, RunError, SpecError, StorageError
 from tradewind.specs import TrainSpec
 from tradewind.storage import Store, open_store
-from tradewind.training import prepare
+from tradewind.storage.object_store import ObjectStore
+from tradewind.training import Run, prepare
+from tradewind.training.run import Driver
+from tradewind.training.trainer import begin, finish_failed
 
 
 @pytest.fixture
@@ -93,3 +96,32 @@ def test_machine_without_enough_memory_is_refused(store: Store, monkeypatch: pyt
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory)
     with pytest.raises(CapacityError, match=r"512\.0 MiB are free here"):
         prepare(store, wish())
+
+
+def test_model_that_does_not_fit_is_told_before_its_dataset_is_made(store: Store) -> None:
+    large = TrainSpec.of(name="pilot", dataset="web", model={"preset": "llama-3.1-405b"})
+    with pytest.raises(CapacityError, match="too little"):
+        prepare(store, large)
+
+
+class Silent(ObjectStore):
+    """A store that takes nothing any more."""
+
+    def create(self, key: str, data: bytes) -> None:
+        raise StorageError(f"{key} was not answered")
+
+
+def test_failure_that_cannot_be_written_down_is_raised_by_those_who_wait_for_the_run(store: Store) -> None:
+    data, shape = prepare(store, wish(batch__tokens_per_sequence=64))
+    name, _ = begin(store, wish(), data, shape, None)
+    assert isinstance(store, ObjectStore)
+    silent = Silent(store.url, store.open_native, store.folder)
+    failed = RunError("the loss is nan (rank 1)", hint="lower it", failures={1: "RunError: the loss is nan"})
+    driver = Driver(lambda: finish_failed(Run(silent, name), failed), name=name)
+    driver.start()
+    with pytest.raises(RunError, match=r"the loss is nan \(rank 1\); nor could this end be written down: ") as caught:
+        Run(silent, name, driver).wait()
+    assert (caught.value.failures, caught.value.hint) == (
+        failed.failures,
+        f"once the store answers: tw runs resume {name}",
+    )

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -119,10 +120,20 @@ def _fail(error: TradewindError, cause: Exception, arguments: list[str]) -> None
         print_line(json.dumps(error.to_dict()))
     else:
         print_line(f"error: {error.message}")
-        for rank, text in sorted(getattr(error, "failures", {}).items()):
-            print_line(f"  rank {rank}: {text}")
+        for ranks, text in _causes(error):
+            print_line(f"  {ranks}: {text}")
         for miss in getattr(error, "misses", ()):
             print_line(f"  nearest: {miss}")
         if error.hint:
             print_line(f"hint: {error.hint}")
     sys.exit(error.exit_code)
+
+
+def _causes(error: TradewindError) -> Iterator[tuple[str, str]]:
+    """What ranks say beside the message, each text once: `rank 2`, `4 ranks from 0`."""
+    said: dict[str, list[int]] = {}
+    for rank, text in sorted(getattr(error, "failures", {}).items()):
+        if text.partition(": ")[2] not in error.message or ": " not in text:
+            said.setdefault(text, []).append(rank)
+    for text, ranks in said.items():
+        yield f"rank {ranks[0]}" if len(ranks) == 1 else f"{len(ranks)} ranks from {ranks[0]}", text

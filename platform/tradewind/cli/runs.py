@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tradewind.records import CheckpointRecord, Effort, RunWorker
     from tradewind.training import Run
+    from tradewind.training.proof import Coverage
 
 app = typer.Typer(no_args_is_help=True, help="Training runs: list, show, logs, stop, resume, verify, report.")
 Name = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or `last`.")]
@@ -127,16 +128,19 @@ def verify(run: Name, workspace: Where = None, json: Json = False) -> None:
         f"{proof.run}: proven",
         {
             "read": f"{format_count(proof.samples)} samples, each in its turn",
-            **{
-                one.dataset: f"{one.epochs} times all {format_count(one.samples)} samples, "
-                f"then {format_count(one.begun)} of them once more"
-                for one in proof.coverage
-            },
+            **{one.dataset: _read(one) for one in proof.coverage},
             "checkpoints": f"{proof.checkpoints}, all with the certificate that the order gives",
             "restarts": proof.restarts,
             "certificate": proof.certificate,
         },
     )
+
+
+def _read(one: Coverage) -> str:
+    begun, samples = format_count(one.begun), format_count(one.samples)
+    if one.epochs == 0:
+        return f"{begun} of {samples} samples, once"
+    return f"{one.epochs} times all {samples} samples, then {begun} of them once more"
 
 
 @app.command()
@@ -188,6 +192,7 @@ def _show(run: Run, *, json: bool) -> None:
         summary.run,
         {
             "status": f"{summary.status}{': ' + summary.message if summary.message else ''}",
+            **({"hint": end.hint} if end and end.hint else {}),
             "dataset": summary.dataset,
             "parameters": format_count(run.record.parameters),
             "steps": f"{summary.steps} ({format_count(summary.tokens)} tokens)",

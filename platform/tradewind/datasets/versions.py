@@ -368,7 +368,9 @@ class Datasets:
     def _numbers(self, name: str) -> builtins.list[int]:
         numbers = self._log(name).numbers()
         if not numbers:
-            raise NotFoundError(f"no dataset named {name!r}{did_you_mean(name, self.names())}")
+            raise NotFoundError(
+                f"no dataset named {name!r}{did_you_mean(name, self.names())}", hint="make it: tw datasets add SPEC"
+            )
         return numbers
 
     def _newest(self, name: str, at: datetime | None = None) -> int:

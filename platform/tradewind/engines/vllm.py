@@ -73,7 +73,7 @@ class VllmEngine:
         wanted = arguments(files, settings, cpu=cpu)
         if wanted.get("load_format") != "dummy":  # for load studies vLLM draws weights itself
             check_weight_files(files)
-        set_environment(cpu=cpu)
+        set_environment(files, cpu=cpu)
         with self._phase("import"), uncollected():
             import vllm.engine.arg_utils
             import vllm.v1.engine.async_llm  # noqa: F401

@@ -32,6 +32,14 @@ CPU_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
+WIDTHS_OF_MLA = (320, 576)
+"""Elements that the cache holds of a token, with which vLLM attends to the latent vectors themselves; with others it
+raises "Head dimension … is not supported by MLA" on any chip (`MLACommonMetadata`, vLLM 0.29)."""
+WHOLE_HEADS = {"VLLM_MLA_DISABLE": "1"}
+"""Latent attention with the keys and values of all heads in the cache: the same answers, more memory."""
+PLAIN_ROTATION = {"custom_ops": ["-rotary_embedding"]}
+"""vLLM's kernel for processors takes [tokens, heads * size]; of the [tokens, heads, size] that latent attention gives,
+it turns the first head of the first token alone rightly (csrc/cpu/pos_encoding.cpp, vLLM 0.29)."""
 
 
 def is_for_cpu() -> bool:
@@ -45,11 +53,12 @@ def is_for_cpu() -> bool:
     return True
 
 
-def set_environment(*, cpu: bool) -> None:
+def set_environment(files: Path, *, cpu: bool) -> None:
     """Before vLLM is imported, for this process and those that it starts. What the user has set stays."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
-    for name, value in {**ENVIRONMENT, **(CPU_ENVIRONMENT if cpu else {})}.items():
+    whole = _latent_width(files) not in (None, *WIDTHS_OF_MLA)
+    for name, value in {**ENVIRONMENT, **(CPU_ENVIRONMENT if cpu else {}), **(WHOLE_HEADS if whole else {})}.items():
         os.environ.setdefault(name, value)
 
 
@@ -72,7 +81,18 @@ def arguments(files: Path, settings: EngineSettings, *, cpu: bool) -> dict[str, 
         made["enforce_eager"] = True
         if settings.tensor * settings.pipeline == 1:
             made["distributed_executor_backend"] = ONE_PROCESS
+        if _latent_width(files) is not None:
+            made["compilation_config"] = PLAIN_ROTATION
     return made | dict(settings.more)
+
+
+def _latent_width(files: Path) -> int | None:
+    """Elements that the cache holds of a token with latent attention; None without. What cannot be read, vLLM tells."""
+    try:
+        config = json.loads((files / "config.json").read_text(encoding="utf-8"))
+        return int(config["kv_lora_rank"]) + int(config["qk_rope_head_dim"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _precision(settings: EngineSettings, *, cpu: bool) -> dict[str, Any]:

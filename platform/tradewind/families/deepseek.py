@@ -23,6 +23,10 @@ from tradewind.families.reading import (
 )
 from tradewind.specs import ModelSpec
 
+NORM_EPS = 1e-6
+"""As all published ones have it. The norms of the latent vectors have it in any case in transformers and here, and take
+that of `config.json` in vLLM 0.29: with another, the two would differ."""
+
 
 class DeepSeek:
     def shape(self, spec: ModelSpec, *, vocabulary: int, context: int) -> ModelShape:
@@ -39,6 +43,7 @@ class DeepSeek:
             head_dim=latent.plain_dim + latent.rope_dim,
             latent=latent,
             experts=_experts_of_spec(spec),
+            norm_eps=NORM_EPS,
         )
 
     def hugging_face_config(self, shape: ModelShape) -> dict[str, Any]:

@@ -112,6 +112,9 @@ class PrecisionSpec(Block):
     compute: Literal["auto", "float32", "bfloat16", "float8"] = Field(
         default="auto", description="auto: bfloat16 where the chip has it in its matrix units, else float32"
     )
+    scaling: Literal["tensorwise", "rowwise"] = Field(
+        default="tensorwise", description="of float8: one scale for each tensor, or for each row of each factor"
+    )
     masters: Literal["float32", "bfloat16"] = Field(default="float32", description="of weights and moments")
 
 

@@ -10,14 +10,26 @@ if TYPE_CHECKING:
     from tradewind.training.export import hugging_face_files, model_card
     from tradewind.training.proof import prove
     from tradewind.training.run import Run, find, names
-    from tradewind.training.trainer import prepare, resume, start
+    from tradewind.training.trainer import check_resume, prepare, resume, start
 
-__all__ = ["Run", "find", "hugging_face_files", "model_card", "names", "prepare", "prove", "resume", "start"]
+__all__ = [
+    "Run",
+    "check_resume",
+    "find",
+    "hugging_face_files",
+    "model_card",
+    "names",
+    "prepare",
+    "prove",
+    "resume",
+    "start",
+]
 
 __getattr__ = exports(
     __name__,
     {
         "Run": ".run",
+        "check_resume": ".trainer",
         "find": ".run",
         "hugging_face_files": ".export",
         "model_card": ".export",

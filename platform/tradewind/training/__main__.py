@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,10 +24,11 @@ from tradewind.specs import TrainSpec
 from tradewind.storage import Store, open_store
 from tradewind.training.data import open_data
 from tradewind.training.device import this_device
-from tradewind.training.job import Job
+from tradewind.training.job import Job, layout_of
 from tradewind.training.parallel.network import use_network
+from tradewind.training.parallel.topology import Place, tell
 from tradewind.training.run import Run, find, take_up
-from tradewind.training.trainer import begin, finish, job_of, prepare
+from tradewind.training.trainer import begin, finish, finish_failed, job_of, prepare
 from tradewind.training.worker import train
 
 
@@ -44,7 +46,7 @@ def main(words: list[str] | None = None) -> int:
         _train(replace(job, store=store))
     except TradewindError as exc:
         if leads:
-            sys.stderr.write(f"{exc}\n")
+            sys.stderr.write(f"error: {exc}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
         return exc.exit_code
     finally:
         dist.destroy_process_group()
@@ -90,16 +92,35 @@ def _same_on_all(make: Callable[[], Job]) -> Job:
 
 
 def _train(job: Job) -> None:
-    """To the end, which rank 0 writes down."""
-    run = Run(job.store, job.run) if dist.get_rank() == 0 else None
+    """To the end, which rank 0 writes down; that of a run that fails, the rank that fails first.
+
+    The others may get no time for it: they are ended when one has left.
+    """
+    run = Run(job.store, job.run)
     try:
+        _check_order(job)
         train(job)
-    except TradewindError as exc:
-        if run:
-            run.finish("failed", error=RunError(exc.message, hint=exc.hint))
+    except Exception as exc:
+        finish_failed(run, _failure(job.run, exc))
         raise
-    if run:
+    if dist.get_rank() == 0:
         finish(run, job, open_data(job.store, job.spec, job.datasets))
+
+
+def _failure(run: str, exc: Exception) -> RunError:
+    """What a person should read of what this rank raised."""
+    known, rank = exc if isinstance(exc, TradewindError) else None, dist.get_rank()
+    text = known.message if known else (str(exc).strip() or type(exc).__name__).splitlines()[-1]
+    failures = {rank: f"{type(exc).__name__}: {text}"}
+    return RunError(f"run {run} failed: {text} (rank {rank})", hint=known.hint if known else None, failures=failures)
+
+
+def _check_order(job: Job) -> None:
+    """Say where ranks are: whoever started them has ordered them, and it may be bad for the layout."""
+    hosts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(hosts, socket.gethostname())
+    if dist.get_rank() == 0:
+        tell([Place(host) for host in hosts], layout_of(job, len(hosts)))
 
 
 if __name__ == "__main__":

@@ -105,6 +105,7 @@ class Build:
         done = accelerate(
             decoder,
             compute=self.compute,
+            scaling=self.job.spec.precision.scaling,
             activations=self.activations,
             compile_others=self.job.spec.compile is not False,
             tensor_group=group,

@@ -80,7 +80,8 @@ def _parameters(
     """The checkpoint's parameters, each read when it is asked for."""
     import torch
 
-    from tradewind.training.checkpoint.reading import fill, read_metadata
+    from tradewind.training.checkpoint.contents import read_contents
+    from tradewind.training.checkpoint.reading import fill
     from tradewind.training.model import Decoder
     from tradewind.training.model.lora import ADAPTER, add_adapters, merged, parts_of
 
@@ -88,10 +89,10 @@ def _parameters(
         model = Decoder(shape)
         if lora:
             add_adapters(model, rank=lora.rank, alpha=lora.alpha, projections=lora.on)
-    empty, metadata = model.state_dict(), read_metadata(store, record)
+    empty, contents = model.state_dict(), read_contents(store, record)
     for name in (name for name in empty if ADAPTER not in name and not (shape.tied and name == "lm_head.weight")):
         room = {part: torch.empty_like(empty[part], device="cpu") for part in parts_of(name, model)}
-        fill(store, record, {"model": room}, metadata)
+        fill(store, record, {"model": room}, contents)
         yield name, merged(name, model, room)
 
 

@@ -23,11 +23,16 @@ class Job:
 
 def layout_of(job: Job, world: int) -> Layout:
     """How a run's model is divided among `world` ranks. Raises SpecError for axes that do not divide."""
-    batch, wish = job.spec.batch, job.spec.parallel
+    return layout_for(job.spec, job.shape, world)
+
+
+def layout_for(spec: TrainSpec, shape: ModelShape, world: int) -> Layout:
+    """The same of a run that has not begun."""
+    batch, wish = spec.batch, spec.parallel
     axes = wish.model_dump(exclude={"zero", "schedule"})
     layout = Layout.of(
         world,
-        shape=job.shape,
+        shape=shape,
         tokens_per_sequence=batch.tokens_per_sequence,
         zero=wish.zero,
         schedule=wish.schedule,
@@ -38,7 +43,7 @@ def layout_of(job: Job, world: int) -> Layout:
     each = -(-batch.sequences // layout.data_world)
     return Layout.of(
         world,
-        shape=job.shape,
+        shape=shape,
         tokens_per_sequence=batch.tokens_per_sequence,
         sequences=batch.sequences,
         microbatches=passes_needed(sequences=each, readers=1, at_once=batch.sequences_per_pass or 1),

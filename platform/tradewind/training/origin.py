@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tradewind.datasets import Dataset
-from tradewind.errors import NotFoundError, SpecError
+from tradewind.errors import IntegrityError, NotFoundError, SpecError
 from tradewind.families import ModelShape, from_hugging_face
 from tradewind.registry import Models
 from tradewind.storage import Store, open_store
@@ -34,15 +34,28 @@ def opened(store: Store, start_from: str) -> Iterator[Store]:
 
 
 def check_origin(store: Store, start_from: str, shape: ModelShape, dataset: Dataset) -> None:
-    """Raises SpecError where the files are of another model than `shape`, or of another tokenizer than the data's."""
+    """Raises SpecError where the files are of another model than `shape`, or of another tokenizer than the data's.
+
+    Raises NotFoundError where there is no model, and IntegrityError for one whose files are cut short.
+    """
+    from tradewind.training.tensor_file import open_tensors
+
     with opened(store, start_from) as files:
         _check_shape(start_from, read_shape(files), shape)
         _check_tokenizer(start_from, files, dataset)
+        open_tensors(files)
 
 
 def read_shape(files: Store) -> ModelShape:
-    """The sizes that `config.json` states. Raises NotFoundError, SpecError."""
-    return from_hugging_face(json.loads(files.get("config.json")))
+    """The sizes that `config.json` states. Raises NotFoundError, IntegrityError, SpecError."""
+    try:
+        return from_hugging_face(json.loads(files.get("config.json")))
+    except NotFoundError as exc:
+        raise NotFoundError(
+            f"{files.url} has no config.json", hint="name a folder or URL of Hugging Face files, or a registered model"
+        ) from exc
+    except ValueError as exc:
+        raise IntegrityError(f"{files.url}/config.json is none: {exc}", hint="fetch the model's files again") from exc
 
 
 def _check_shape(start_from: str, theirs: ModelShape, ours: ModelShape) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -125,10 +125,25 @@ class MetricsReader:
             yield StepMetrics.model_validate_json(line)
 
 
+class Driver(threading.Thread):
+    """Drives a run in this process. `error` says why it failed where no record could be written of it."""
+
+    def __init__(self, drive: Callable[[], None], *, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._drive = drive
+        self.error: RunError | None = None
+
+    def run(self) -> None:
+        try:
+            self._drive()
+        except RunError as exc:
+            self.error = exc
+
+
 class Run:
     """A run of this workspace."""
 
-    def __init__(self, store: Store, run: str, driver: threading.Thread | None = None) -> None:
+    def __init__(self, store: Store, run: str, driver: Driver | None = None) -> None:
         self.files = RunFiles(store, run)
         self.name = run
         self._driver = driver
@@ -263,9 +278,14 @@ class Run:
         return reader.restarts
 
     def _raise_unless_finished(self) -> None:
-        end = self.end
+        if self._driver and self._driver.error:
+            raise self._driver.error
+        end, again = self.end, f"go on with it: tw runs resume {self.name}"
         if end is None:
-            raise RunError(f"run {self.name} was stopped: the process that drove it is gone")
+            raise RunError(f"run {self.name} was stopped: the process that drove it is gone", hint=again)
+        if end.status == "stopped":
+            said = end.message if end.message.startswith("stopped") else f"stopped: {end.message}"
+            raise RunError(f"run {self.name} was {said}", hint=again)
         if end.status != "finished":
             failures = {int(rank): text for rank, text in end.failures.items()}
             raise RunError(end.message, hint=end.hint, failures=failures)
@@ -309,10 +329,25 @@ def names(store: Store) -> list[str]:
 def take_up(run: Run, *, anyway: bool) -> None:
     """Let this process drive a run that has ended, or whose driver has gone. What it had written stays.
 
-    Raises SpecError for a run that is finished, and for one that still runs as far as is known; with `anyway` the
-    latter is believed to be gone. Raises ConflictError when somebody else was faster.
+    Raises what `check_over` raises, and ConflictError when somebody else was faster.
     """
-    status, end, files = run.status, run.end, run.files
+    check_over(run, anyway=anyway)
+    end, files = run.end, run.files
+    number = len(files.resumed()) + 1
+    record = RunResumed(run=run.name, process=this_process(), parents=(f"run:{run.name}",))
+    files.store.create(files.key(f"resumed/{number:04d}.json"), record.to_json())
+    if end:
+        files.store.put(files.key(f"ends/{number:04d}.json"), end.to_json())
+        files.store.delete(files.key("end.json"))
+    files.store.delete(files.key(STOP))
+
+
+def check_over(run: Run, *, anyway: bool) -> None:
+    """Raises SpecError for a run that is finished, and for one that still runs as far as is known.
+
+    With `anyway` the latter is believed to be gone.
+    """
+    status = run.status
     if status == "finished":
         raise SpecError(f"run {run.name} is finished", hint="train a new one, with start_from: one of its models")
     if status == "running" and not anyway:
@@ -321,13 +356,6 @@ def take_up(run: Run, *, anyway: bool) -> None:
             f"run {run.name} runs, driven from {where}",
             hint=f"tw runs stop {run.name}; or --anyway, when {where} is known to be gone",
         )
-    number = len(files.resumed()) + 1
-    record = RunResumed(run=run.name, process=this_process(), parents=(f"run:{run.name}",))
-    files.store.create(files.key(f"resumed/{number:04d}.json"), record.to_json())
-    if end:
-        files.store.put(files.key(f"ends/{number:04d}.json"), end.to_json())
-        files.store.delete(files.key("end.json"))
-    files.store.delete(files.key(STOP))
 
 
 def find(store: Store, name: str) -> Run:

@@ -6,12 +6,12 @@ in the workspace, not in Ray: metrics, checkpoints and the end are records, so a
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
 
-from tradewind.clusters import RaySession, is_local, this_machine, this_process
+from tradewind.clusters import RaySession, this_machine, this_process
 from tradewind.datasets import Datasets
-from tradewind.errors import ConflictError, SpecError
+from tradewind.errors import ConflictError, NotFoundError, RunError, SpecError, StorageError
 from tradewind.families import ModelShape, parameters, shape_of
 from tradewind.ledger import Budgets, this_team
 from tradewind.records import Prediction, RunStart, now
@@ -21,10 +21,10 @@ from tradewind.training.baseline import bigram_loss
 from tradewind.training.checkpoint import remove_orphans
 from tradewind.training.control import is_asked_to_stop
 from tradewind.training.data import TrainingData, check_small, newest_versions, open_data
-from tradewind.training.job import Job, layout_of
+from tradewind.training.job import Job, layout_for
 from tradewind.training.memory import check_memory
 from tradewind.training.origin import check_origin
-from tradewind.training.run import Run, RunFiles, take_up
+from tradewind.training.run import Driver, Run, RunFiles, check_over, take_up
 from tradewind.versions import versions_of
 
 LIBRARIES = ("ray", "torch", "numpy", "tokenizers", "tradewind")
@@ -36,22 +36,36 @@ def prepare(store: Store, spec: TrainSpec) -> tuple[TrainingData, ModelShape]:
     Raises NotFoundError, IntegrityError, CapacityError, or SpecError for text that is too short for one sequence and
     for axes that do not divide.
     """
-    data = open_data(store, spec, newest_versions(store, spec))
+    data = open_data(store, spec, _versions(store, spec))
     vocabulary = data.datasets[0].tokenizer_file.vocabulary
     shape = shape_of(spec.model, vocabulary=vocabulary, context=spec.batch.tokens_per_sequence)
-    check_layout(store, spec, shape)
     check_vocabulary(spec, shape, vocabulary)
+    check_size(spec, shape)
     if spec.start_from:
         check_origin(store, spec.start_from, shape, data.datasets[0])
-    if is_local():
-        check_memory(spec, shape)
     check_small(data)
     return data, shape
 
 
-def check_layout(store: Store, spec: TrainSpec, shape: ModelShape) -> None:
+def _versions(store: Store, spec: TrainSpec) -> dict[str, float]:
+    """Of the datasets. One that is missing may take days to make: a model that does not fit is told before."""
+    try:
+        return newest_versions(store, spec)
+    except NotFoundError:
+        if spec.model.preset or spec.model.vocabulary:
+            check_size(spec, shape_of(spec.model, vocabulary=None, context=spec.batch.tokens_per_sequence))
+        raise
+
+
+def check_size(spec: TrainSpec, shape: ModelShape) -> None:
+    """Raises SpecError for axes that do not divide, and CapacityError for what does not fit."""
+    check_layout(spec, shape)
+    check_memory(spec, shape)
+
+
+def check_layout(spec: TrainSpec, shape: ModelShape) -> None:
     """Raises SpecError for axes that do not divide the workers, the model or the batch."""
-    layout_of(Job(run="", spec=spec, shape=shape, datasets={}, store=store), spec.workers)
+    layout_for(spec, shape, spec.workers)
 
 
 def check_vocabulary(spec: TrainSpec, shape: ModelShape, tokens: int) -> None:
@@ -78,13 +92,23 @@ def start(
     )
 
 
+def check_resume(run: Run, *, anyway: bool = False) -> tuple[Job, TrainingData]:
+    """What a run began with, checked as `prepare` does, before anything is started for it.
+
+    Raises what `check_over` and `prepare` raise.
+    """
+    check_over(run, anyway=anyway)
+    job = job_of(run)
+    check_size(job.spec, job.shape)
+    return job, open_data(job.store, job.spec, job.datasets)
+
+
 def resume(run: Run, session: RaySession, *, anyway: bool = False) -> Run:
     """Go on with a run from its last checkpoint, with the spec and the versions of data that it began with.
 
     `anyway` also takes up a run that is thought to go on elsewhere. Raises what `take_up` and `prepare` raise.
     """
-    job = job_of(run)
-    data = open_data(job.store, job.spec, job.datasets)
+    job, data = check_resume(run, anyway=anyway)
     take_up(run, anyway=anyway)
     return _drive_in_thread(job, session, data)
 
@@ -100,9 +124,9 @@ def job_of(run: Run) -> Job:
 
 
 def _drive_in_thread(job: Job, session: RaySession, data: TrainingData) -> Run:
-    thread = threading.Thread(target=_drive, args=(job, session, data), name=job.run, daemon=True)
-    thread.start()
-    return Run(job.store, job.run, thread)
+    driver = Driver(lambda: _drive(job, session, data), name=job.run)
+    driver.start()
+    return Run(job.store, job.run, driver)
 
 
 def begin(
@@ -150,19 +174,40 @@ def begin(
 
 
 def _drive(job: Job, session: RaySession, data: TrainingData) -> None:
-    """Run Ray Train to its end, whatever that is, and write the end down."""
+    """Run Ray Train to its end, whatever that is, and write the end down. Raises RunError where that cannot be."""
     from tradewind.training.driving.failure import run_error
-    from tradewind.training.driving.fit import fit
 
     run = Run(job.store, job.run)
     try:
-        try:
-            fit(job, session)
-        finally:
-            remove_orphans(run.files, quiet_s=0)  # nobody writes any more
+        _fit(run, job, session)
         finish(run, job, data)
     except Exception as exc:  # noqa: BLE001 - the end of the thread: the failure becomes a record, which `wait` raises
-        run.finish("failed", error=run_error(job.run, exc))
+        finish_failed(run, run_error(job.run, exc))
+
+
+def _fit(run: Run, job: Job, session: RaySession) -> None:
+    """All workers, and no files of checkpoints that were cut short after them: nobody writes any more."""
+    from tradewind.training.driving.fit import fit
+
+    try:
+        fit(job, session)
+    except Exception:
+        with contextlib.suppress(StorageError):  # why the run failed matters more
+            remove_orphans(run.files, quiet_s=0)
+        raise
+    remove_orphans(run.files, quiet_s=0)
+
+
+def finish_failed(run: Run, error: RunError) -> None:
+    """Write down that a run failed. Raises RunError with the reason where the store does not take it."""
+    try:
+        run.finish("failed", error=error)
+    except StorageError as exc:
+        raise RunError(
+            f"{error.message}; nor could this end be written down: {exc.message}",
+            hint=f"once the store answers: tw runs resume {run.name}",
+            failures=error.failures,
+        ) from exc
 
 
 def finish(run: Run, job: Job, data: TrainingData) -> None:

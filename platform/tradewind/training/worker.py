@@ -24,6 +24,7 @@ from tradewind.training.data import TrainingData, open_data
 from tradewind.training.device import memory_used
 from tradewind.training.guard import Guard
 from tradewind.training.job import Job
+from tradewind.training.memory import shortage_told
 from tradewind.training.metrics import MetricsWriter
 from tradewind.training.rank import Rank
 from tradewind.training.run import RunFiles
@@ -34,9 +35,10 @@ from tradewind.training.step_profile import is_due, looking
 def train(job: Job) -> None:
     """Train until the steps or the time of the spec are used up. Needs an initialized process group.
 
-    Raises Preempted behind a checkpoint when workers shall start anew elsewhere.
+    Raises Preempted behind a checkpoint when workers shall start anew elsewhere, CapacityError without memory.
     """
-    with contextlib.closing(EgressBudget(job.store)):  # what this process has reserved and not spent goes back
+    budget = contextlib.closing(EgressBudget(job.store))  # what this process has reserved and not spent goes back
+    with budget, shortage_told(job.spec):
         train_on(job, open_data(job.store, job.spec, job.datasets))
 
 

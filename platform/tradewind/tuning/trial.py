@@ -44,7 +44,7 @@ class Trials:
         data = open_data(self.store, spec, versions)
         vocabulary = data.datasets[0].tokenizer_file.vocabulary
         shape = shape_of(spec.model, vocabulary=vocabulary, context=spec.batch.tokens_per_sequence)
-        trainer.check_layout(self.store, spec, shape)
+        trainer.check_layout(spec, shape)
         trainer.check_vocabulary(spec, shape, vocabulary)
         name, datasets = trainer.begin(self.store, spec, data, shape, None, share=self.share)
         if parent:

@@ -7,7 +7,7 @@ from ray.exceptions import ActorDiedError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.failure_handling import FailureDecision
 from ray.train.v2.api.config import FailureConfig
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from tradewind.errors import CapacityError, IntegrityError, StorageError, TradewindError
 from tradewind.training.driving.failure import RemedyPolicy, cause_of, run_error
@@ -65,3 +65,10 @@ def test_rank_that_died_is_named_before_those_that_lost_it() -> None:
 
 def test_error_from_outside_the_workers_is_told_as_it_is() -> None:
     assert run_error("r1", ValueError("no such folder")).message == "run r1 failed: no such folder"
+
+
+def test_failure_outside_of_the_workers_is_told_without_rays_words_and_with_its_hint() -> None:
+    ours = run_error("pilot", ControllerError(StorageError("no answer", hint="look at the store")))
+    assert (ours.message, ours.hint) == ("run pilot failed: no answer", "look at the store")
+    other = run_error("pilot", ControllerError(ValueError("Traceback:\n  many lines\nno such node")))
+    assert other.message == "run pilot failed: no such node"

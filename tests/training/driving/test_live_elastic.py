@@ -29,3 +29,11 @@ def test_run_goes_on_with_what_is_left_and_takes_what_comes(tmp_path: Path) -> N
     assert found["sizes"] == [2, 1, 2]
     assert found["whole"]
     assert found["samples"] == 4 * found["steps"]
+    assert found["racks"] == [["r1", "r2"], ["r2", "r10"]], "ranks follow the labels of the nodes"
+    exported = found["exported"]
+    assert (exported["workers"], exported["restarts"]) == (2, 2)
+    assert exported["tokens_total"] == 4 * 16 * exported["steps_total"] > 0
+    assert 0 < exported["steps_total"] < exported["step"], "counters begin anew with the workers, gauges do not"
+    assert exported["loss"] > 0
+    assert {"learning_rate", "grad_norm", "tokens_per_second", "memory_bytes", "step_seconds_total"} <= set(exported)
+    assert "mfu_ratio" not in exported, "a processor has no known peak"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tradewind.training import kernels
-from tradewind.training.kernels.cast import E4M3, E5M2
+from tradewind.training.kernels.cast import E4M3, E5M2, Scaled
 from tradewind.training.kernels.update import AdamWNumbers
 
 pytestmark = pytest.mark.gpu
@@ -68,6 +68,28 @@ def test_casts(dtype: torch.dtype) -> None:
     agree(cast, bf16(144, 208), bf16(48, 208), within=1e-2)  # a factor may round across the middle of two numbers
 
 
+@pytest.mark.parametrize("dtype", [E4M3, E5M2])
+@pytest.mark.parametrize(("rows", "columns"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(("height", "width"), [(144, 208), (49, 4096), (17, 14336), (5, 28672)])
+def test_casts_by_row(dtype: torch.dtype, height: int, width: int, *, rows: bool, columns: bool) -> None:
+    def cast(*parts: Tensor) -> Scaled:
+        return kernels.scaled_by_row(parts, dtype, rows=rows, columns=columns)
+
+    def values(*parts: Tensor) -> list[Tensor]:
+        return [value.float() for value in (cast(*parts).rows, cast(*parts).columns) if value is not None]
+
+    def scales(*parts: Tensor) -> list[Tensor]:
+        got = cast(*parts)
+        return [got.scale] * rows + [got.columns_scale] * columns
+
+    first, second = bf16(height, width), bf16(48, width)
+    first[2] *= 2.0**14
+    second[:, 7] *= 2.0**-14
+    second[3] = 0.0
+    agree(values, first, second, within=2e-2)  # a factor may round across the middle of two numbers
+    agree(scales, first, second, within=1e-6)
+
+
 def test_cross_entropy() -> None:
     targets = torch.randint(0, 128256, (9,))
     targets[2] = -100
@@ -83,3 +105,8 @@ def test_updates(masters: torch.dtype) -> None:
     agree(update, *held, torch.tensor(0.5), torch.zeros(70001, dtype=torch.bfloat16))
     agree(lambda a, b: kernels.squares([a, b], [1.0, 0.5]), torch.randn(300001), bf16(5))
     agree(kernels.scale_, bf16(70001), torch.tensor(0.3))
+
+
+@pytest.mark.parametrize(("parts", "count"), [(1, 5), (2, 100_003), (7, 4096)])
+def test_parts_added(parts: int, count: int) -> None:
+    agree(lambda parts, out: kernels.add_parts(parts, out), bf16(parts, count), torch.empty(count), within=1e-6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tradewind.training.kernels import adamw_, scale_, squares
+from tradewind.training.kernels import adamw_, add_parts, scale_, squares
 from tradewind.training.kernels.update import AdamWNumbers
 
 NUMBERS = AdamWNumbers(learning_rate=0.1, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1, step=3)
@@ -31,3 +31,9 @@ def test_a_scale_is_not_rounded_to_the_tensors_type() -> None:
     x = torch.full((4,), 3.0, dtype=torch.bfloat16)
     factor = torch.tensor(1 / 3 + 1e-4)
     assert torch.equal(scale_(x.clone(), factor), (x.float() * factor).bfloat16())
+
+
+def test_parts_are_added_in_float32() -> None:
+    parts = torch.tensor([[256.0, 1.0], [1.0, 2.0], [1.0, 3.0]]).bfloat16()
+    assert add_parts(parts, torch.empty(2)).tolist() == [258.0, 6.0]
+    assert (parts[0] + parts[1] + parts[2])[0] == 256.0  # one after the other in bfloat16

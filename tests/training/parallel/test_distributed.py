@@ -1,22 +1,28 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
 
 from tests.training.parallel.ranks import WORLD, Ranks
 from tests.training.parallel.shapes import LLAMA, SHAPES, batch
+from tradewind.training.checkpoint import TrainingState
 from tradewind.training.model import Decoder, update_balance
 from tradewind.training.model.lora import add_adapters
-from tradewind.training.optimizer import total_norm
-from tradewind.training.parallel import DistributedDecoder, Layout, Mesh, Precision
+from tradewind.training.optimizer import AdamW as TradewindAdamW
+from tradewind.training.optimizer import Muon, total_norm
+from tradewind.training.parallel import DistributedDecoder, Layout, Mesh, Precision, sharding
+from tradewind.training.parallel.exchanged import on_one_host
 from tradewind.training.parallel.parts import fill, part_of
+from tradewind.training.precision.working import working
 
 SEED = 3
 SCALE = 1 / 64
@@ -261,3 +267,95 @@ def in_half_precision(axes: dict[str, Any]) -> tuple[float, bool]:
 def test_products_in_bfloat16_leave_weights_and_gradients_in_float32(ranks: Ranks, axes: dict[str, Any]) -> None:
     expected, _, _ = alone("deepseek", with_documents=True, z_loss=0.0)
     assert ranks.run(in_half_precision, axes) == [(pytest.approx(expected, rel=1e-2), True)] * WORLD
+
+
+def gathered_after(change: str) -> list[str]:
+    """Names of the weights of which something else is gathered than what they are, after a change."""
+    decoder = DistributedDecoder(
+        SHAPES["llama"], mesh_of(Layout.of(WORLD)), precision=Precision(compute=torch.bfloat16)
+    )
+    decoder.initialize(SEED)
+    mine = [value.chunk(WORLD)[decoder.mesh.data_rank] for value in batch()]
+    decoder.train_pass(*mine, scale=SCALE)
+    with torch.no_grad():
+        CHANGES[change](decoder)
+    return [
+        name
+        for name, weight in decoder.named_parameters()
+        if isinstance(weight, DTensor) and not torch.equal(working(weight, torch.bfloat16), bits(weight))
+    ]
+
+
+def bits(weight: DTensor) -> Tensor:
+    return weight.to_local().detach().bfloat16()
+
+
+def fill_as_a_checkpoint_does(decoder: DistributedDecoder) -> None:
+    state = TrainingState(decoder.decoders, [])
+    for value in state.weights().values():
+        if isinstance(value, DTensor):
+            value.to_local().copy_(value.to_local() + 1)
+    state.filled({})
+
+
+def fill_state(decoder: DistributedDecoder) -> None:
+    for value in decoder.state_dict().values():
+        if value.is_floating_point():
+            value.copy_(value + 1)
+
+
+CHANGES: dict[str, Callable[[DistributedDecoder], Any]] = {
+    "AdamW": lambda decoder: TradewindAdamW(decoder.parameters(), lr=0.1).step(),
+    "Muon": lambda decoder: Muon(decoder.named_parameters(), lr=0.1).step(),
+    "initialize": lambda decoder: decoder.initialize(SEED + 1),
+    "multiply": lambda decoder: [weight.mul_(2) for weight in decoder.parameters()],
+    "state": fill_state,
+    "checkpoint": fill_as_a_checkpoint_does,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_gather_reads_what_a_weight_has_become(ranks: Ranks, change: str) -> None:
+    assert ranks.run(gathered_after, change) == [[]] * WORLD
+
+
+def with_small_groups(axes: dict[str, Any], exchanged: bool) -> tuple[float, dict[str, Tensor], int]:
+    """Loss and this rank's gradients where each block, embedding and head is gathered by itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "SMALLEST_GROUP", 0)
+        patch.setenv("LOCAL_WORLD_SIZE", str(WORLD if exchanged else 1))
+        mesh = mesh_of(Layout.of(WORLD, **axes))
+        decoder = DistributedDecoder(SHAPES["llama"], mesh, precision=Precision(compute=torch.bfloat16))
+    decoder.initialize(SEED)
+    mine = [value.chunk(mesh.data_world)[mesh.data_rank].chunk(2) for value in batch()]
+    total = torch.zeros(())
+    for number, passed in enumerate(zip(*mine, strict=True)):
+        total += decoder.train_pass(*passed, scale=SCALE, is_last=number == 1)
+    dist.all_reduce(total.mul_(mesh.counts_losses))
+    gradients = {
+        name: weight.grad.to_local() if isinstance(weight.grad, DTensor) else weight.grad
+        for name, weight in decoder.named_parameters()
+        if weight.grad is not None
+    }
+    return total.item(), gradients, sum(isinstance(module, FSDPModule) for module in decoder.stages[0].modules())
+
+
+@pytest.mark.parametrize("axes", [{"zero": 3}, {"zero": 1}, {"tensor": 2}, {"pipeline": 2, "microbatches": 2}], ids=str)
+def test_gradients_that_are_exchanged_are_those_that_are_reduced(ranks: Ranks, axes: dict[str, Any]) -> None:
+    expected_loss, _, _ = alone("llama", with_documents=True, z_loss=0.0)
+    reduced, exchanged = (ranks.run(with_small_groups, axes, way) for way in (False, True))
+    for (loss, expected, modules), (same_loss, gradients, _) in zip(reduced, exchanged, strict=True):
+        assert modules >= 4
+        assert loss == same_loss == pytest.approx(expected_loss, rel=1e-2)
+        assert expected.keys() == gradients.keys()
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-8)
+
+
+def test_ranks_are_on_one_host_where_no_other_host_has_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert on_one_host([4, 5, 6, 7])
+    assert on_one_host([1, 3])
+    assert not on_one_host([3, 4])
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    assert not on_one_host([0, 1])

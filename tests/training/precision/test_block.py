@@ -13,7 +13,7 @@ from tradewind.training.model.lora import add_adapters
 from tradewind.training.precision import accelerate, settle
 from tradewind.training.precision.accelerated import Activations, fuse, is_fusable
 from tradewind.training.precision.block import How
-from tradewind.training.precision.products import Float8
+from tradewind.training.precision.products import Float8, Scaling
 
 SMALL = replace(
     known_model("llama-3.1-8b"), vocabulary=96, hidden=32, layers=2, heads=4, kv_heads=2, head_dim=8, ffn=48
@@ -85,10 +85,11 @@ def test_parameters_keep_names_and_values(plain: Decoder) -> None:
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in decoder.state_dict().items())
 
 
-def test_float8_products_are_near_the_exact_ones(plain: Decoder) -> None:
+@pytest.mark.parametrize("scaling", ["tensorwise", "rowwise"])
+def test_float8_products_are_near_the_exact_ones(plain: Decoder, scaling: Scaling) -> None:
     decoder = twin(plain)
     for layer in decoder.model.layers.values():
-        fuse(layer, How(Float8(result=torch.float32)))
+        fuse(layer, How(Float8(scaling, result=torch.float32)))
     loss, gradients = step(decoder)
     wanted_loss, wanted = step(plain)
     assert loss == pytest.approx(wanted_loss, rel=1e-3)
@@ -115,10 +116,17 @@ def test_what_other_blocks_make_again_is_what_they_made(activations: Activations
     assert furthest(gradients, wanted) < 1e-5
 
 
-def test_float8_on_a_cpu_falls_back_with_the_reason(plain: Decoder) -> None:
-    done = accelerate(twin(plain), compute="float8")
+@pytest.mark.parametrize("scaling", ["tensorwise", "rowwise"])
+def test_float8_on_a_cpu_falls_back_with_the_reason(plain: Decoder, scaling: Scaling) -> None:
+    done = accelerate(twin(plain), compute="float8", scaling=scaling)
     assert done.compute == "bfloat16"
     assert done.reasons == ("float8 needs a CUDA device, and the model is on cpu",)
+
+
+def test_scaling_is_said_to_be_unread_where_nothing_is_in_float8(plain: Decoder) -> None:
+    done = accelerate(twin(plain), compute="float32", scaling="rowwise")
+    assert done.reasons == ("scaling rowwise is of float8 products, and these are in float32",)
+    assert done.scaling is None
 
 
 def test_blocks_with_adapters_are_not_fused() -> None:

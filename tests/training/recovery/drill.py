@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,10 @@ from tradewind.training.run import RunFiles
 DONE, PREEMPTED, FAILED = 0, 17, 18
 ENDS_WITHIN_S = 120.0
 """Far more than a group takes, also where many share the processors; a group that hangs takes longer."""
+NOTICED_WITHIN_S = 5.0
+"""Time for ranks to notice that one is lost. Most do at once; of one lost before the group has formed, none does."""
 PRELOAD = (
+    "pytest",
     "torch",
     "torch._dynamo",
     "torch.distributed.fsdp",
@@ -31,6 +35,7 @@ PRELOAD = (
     "tests.training.recovery.drill",
     "tradewind.training.worker",
 )
+"""With pytest, the program of the parent, which each process would load again."""
 
 Blow = Literal["write", "moment", "notice", "none"]
 
@@ -108,22 +113,34 @@ class Drill:
 
 
 def plan(seed: int, *, worlds: Sequence[int], moments_s: float) -> list[Fate]:
-    """A fate for each group but the last, drawn from a seed. `moments_s` is about what a group takes."""
+    """A fate for each group but the last, drawn from a seed: early enough that some steps are left for the others.
+
+    `moments_s` is about what a group takes for the whole run. Of each step's checkpoint rank 0 writes four files, and
+    another rank one.
+    """
     dice = random.Random(seed)
     fates = []
     for world in worlds[:-1]:
         blow: Blow = dice.choice(("write", "write", "moment", "notice"))
-        at = dice.uniform(1, 24) if blow == "write" else dice.uniform(0.0, moments_s)
-        fates.append(Fate(blow, dice.randrange(world), at))
+        rank = dice.randrange(world)
+        writes = dice.uniform(1, 4) * (1 if rank else 4)
+        fates.append(Fate(blow, rank, writes if blow == "write" else dice.uniform(0.0, 0.6 * moments_s)))
     return fates
 
 
 def _ended(ranks: Sequence[BaseProcess]) -> list[int | None]:
+    """Exit codes, once all ranks have ended. When one has been killed, the others are ended as Ray would, if later."""
     until = time.monotonic() + ENDS_WITHIN_S
-    for rank in ranks:
-        rank.join(max(0.0, until - time.monotonic()))
-    if any(rank.is_alive() for rank in ranks):
-        raise TimeoutError(f"of {len(ranks)} ranks, some hang: {[rank.exitcode for rank in ranks]}")
+    lost_at = None
+    while alive := [rank for rank in ranks if rank.is_alive()]:
+        wait([rank.sentinel for rank in alive], timeout=0.5)
+        if lost_at is None and any(rank.exitcode == -signal.SIGKILL for rank in ranks):
+            lost_at = time.monotonic()
+        if lost_at is not None and time.monotonic() - lost_at > NOTICED_WITHIN_S:
+            for rank in alive:
+                rank.kill()
+        if time.monotonic() > until:
+            raise TimeoutError(f"of {len(ranks)} ranks, some hang: {[rank.exitcode for rank in ranks]}")
     return [rank.exitcode for rank in ranks]
 
 
@@ -131,9 +148,10 @@ def _rank(rank: int, world: int, meeting: str, job: Job, fate: Fate) -> None:
     import torch
     import torch.distributed as dist
 
-    from tradewind.training import recovery
+    from tradewind.training import recovery, step_profile
     from tradewind.training.worker import train
 
+    step_profile.FIRST = 0  # looking into a step would take a third of the group's time
     torch.set_num_threads(1)
     recovery.begin()
     if fate.rank == rank:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import pytest
 
 from tests.samples import VOCABULARY, dataset_spec, write_text
-from tests.training.recovery.drill import DONE, PREEMPTED, Drill, Fate, plan
+from tests.training.recovery.drill import DONE, FAILED, PREEMPTED, Drill, Fate, plan
 from tradewind.datasets import Datasets
 from tradewind.families import family
 from tradewind.records import CheckpointRecord, StepMetrics
@@ -22,6 +23,7 @@ from tradewind.training.run import RunFiles
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 STEPS = 12
 SIZES = (4, 2, 3, 1)
+"""Of groups that follow each other, in a circle: each run begins somewhere in it, and comes back to where it began."""
 RESIZED, SAME = range(24), range(24, 32)
 """Seeds of runs whose groups have changing sizes, and of runs with two workers always."""
 
@@ -69,6 +71,7 @@ def disturbed(undisturbed: Undisturbed, folder: Path, run: str, worlds: list[int
     codes = drill.through(worlds, fates)
     assert codes[-1] == [DONE] * worlds[-1]
     for fate, group in zip(fates, codes, strict=False):
+        assert FAILED not in group or -SIGKILL in group, "ranks fail when they lose one, and else never"
         if fate.blow == "notice":
             assert set(group) in ({PREEMPTED}, {DONE}), "all ranks leave together, or the run had ended before"
     return drill.files
@@ -99,7 +102,7 @@ def check_no_rubbish(files: RunFiles) -> None:
 def test_run_that_is_killed_and_resized_reads_the_same_and_learns_the_same(
     undisturbed: Undisturbed, tmp_path: Path, seed: int
 ) -> None:
-    worlds = [SIZES[(seed + turn) % len(SIZES)] for turn in range(4)]
+    worlds = [SIZES[(seed + turn) % len(SIZES)] for turn in range(len(SIZES) + 1)]
     fates = plan(seed, worlds=worlds, moments_s=undisturbed.took_s)
     files = disturbed(undisturbed, tmp_path, f"resized-{seed}", worlds, fates)
     check_nothing_was_lost_or_read_twice(files, undisturbed)

@@ -6,9 +6,10 @@ from tradewind import progress
 from tradewind.errors import IntegrityError, SpecError
 from tradewind.records import CheckpointRecord
 from tradewind.storage import Store
+from tradewind.training.checkpoint.contents import read_contents
 from tradewind.training.checkpoint.entries import Refused, newest_whole, record_key, set_aside
 from tradewind.training.checkpoint.group import Group
-from tradewind.training.checkpoint.reading import agreed, fill, read_metadata
+from tradewind.training.checkpoint.reading import agreed, fill
 from tradewind.training.checkpoint.state import TrainingState
 from tradewind.training.run import RunFiles
 
@@ -46,9 +47,9 @@ def _fill(store: Store, record: CheckpointRecord, state: TrainingState) -> None:
             f"{record.id} was trained with {record.optimizer}, and this is {state.optimizer}",
             hint="go on with the same optimizer, or start a new run from its weights",
         )
-    metadata = read_metadata(store, record)
-    room = state.to_fill(metadata)
-    fill(store, record, room, metadata)
+    contents = read_contents(store, record)
+    room = state.to_fill(contents.kept)
+    fill(store, record, room, contents)
     state.filled(room)
 
 

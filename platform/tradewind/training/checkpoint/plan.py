@@ -1,27 +1,27 @@
 """Who writes what: pieces of the state, laid out in files, and the metadata by which torch finds them.
 
-Torch's planner decides, so that replicas are written once and any other mesh can read the parts. It needs the ranks to
-meet, and its answer depends on types, shapes and placements alone: it is asked once, and again when those have changed.
+Replicas are written once, and any other mesh can read the parts. That needs the ranks to meet, and what comes of it
+depends on types, shapes and placements alone: they meet once, and again when those have changed.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.distributed.checkpoint._nested_dict import flatten_state_dict
-from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
-from torch.distributed.checkpoint.filesystem import _StorageInfo
-from torch.distributed.checkpoint.metadata import Metadata
-from torch.distributed.checkpoint.planner import SavePlan, WriteItem, WriteItemType
+from torch.distributed.checkpoint.default_planner import create_default_local_save_plan
+from torch.distributed.checkpoint.metadata import MetadataIndex
+from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
 from torch.distributed.tensor import DTensor
 
+from tradewind.training.checkpoint.contents import assembled, packed
 from tradewind.training.checkpoint.group import Group
+from tradewind.training.checkpoint.outline import agreed_outline, written_by
 from tradewind.training.checkpoint.piece import Frames
 
 FILES = 8
@@ -30,7 +30,6 @@ SMALLEST_FILE_BYTES, LARGEST_FILE_BYTES = 16 * 2**20, 256 * 2**20
 """Where that gives files of another size. One rank of a 405B on 1,024 writes 21 of the largest."""
 ALIGNMENT = 64
 """Of each piece in its file, and so of its numbers in memory, as in torch's own files."""
-METADATA = ".metadata"
 
 State = Mapping[str, Any]
 
@@ -74,26 +73,23 @@ class Planning:
 
     def plan(self, state: State) -> tuple[Plan, dict[str, Any]]:
         """The plan of a state, and the state flattened, without DTensors' meshes copied. A collective."""
-        flat = flattened(state)
+        flat, paths = flatten_state_dict(dict(state))
         seen = tuple(_outline(name, value) for name, value in flat.items())
         if not self._group.all(seen == self._seen):
-            self._plan = self._asked(state)
+            self._plan = self._agreed(flat, paths)
             self._seen = seen
         return self._plan, flat
 
-    def _asked(self, state: State) -> Plan:
-        planner = DefaultSavePlanner()
-        planner.set_up_planner(dict(state), is_coordinator=self._group.rank == 0)
-        plans = self._group.gather(planner.create_local_plan())
-        decided, metadata = planner.create_global_plan(plans) if plans else (None, None)
-        mine = planner.finish_plan(self._group.scatter(decided))
-        files = laid_out(self._sized(mine, flattened(state)), rank=self._group.rank)
-        places = self._group.gather(_places(files))
-        named = _with_places(metadata, decided, places) if metadata and decided and places else None
-        return Plan(files, named)
+    def _agreed(self, flat: Mapping[str, Any], paths: Mapping[str, Any]) -> Plan:
+        items = create_default_local_save_plan(dict(flat), is_coordinator=self._group.rank == 0).items
+        outline = agreed_outline(self._group, items, paths)
+        mine = written_by(self._group.rank, items, outline)
+        files = laid_out(self._sized(mine, flat), rank=self._group.rank)
+        parts = self._group.gather(packed(_places(files)))
+        return Plan(files, assembled(outline, parts) if parts else None)
 
-    def _sized(self, plan: SavePlan, flat: Mapping[str, Any]) -> Iterable[tuple[WriteItem, int]]:
-        for item in sorted(plan.items, key=lambda one: one.type != WriteItemType.BYTE_IO):
+    def _sized(self, items: Iterable[WriteItem], flat: Mapping[str, Any]) -> Iterable[tuple[WriteItem, int]]:
+        for item in sorted(items, key=lambda one: one.type != WriteItemType.BYTE_IO):
             value = value_of(item, flat)
             if isinstance(value, torch.Tensor):
                 yield item, self._frames.size_of(value)
@@ -151,18 +147,5 @@ def _outline(name: str, value: Any) -> tuple[Any, ...]:
     return name, len(pickled(value))
 
 
-Places = dict[Any, tuple[str, int, int]]
-
-
-def _places(files: Sequence[PlannedFile]) -> Places:
+def _places(files: Sequence[PlannedFile]) -> dict[MetadataIndex, tuple[str, int, int]]:
     return {piece.item.index: (file.name, piece.offset, piece.num_bytes) for file in files for piece in file.pieces}
-
-
-def _with_places(metadata: Metadata, plans: Sequence[SavePlan], places: Sequence[Places]) -> bytes:
-    """The metadata as `FileSystemReader` of torch expects it."""
-    metadata.storage_data = {
-        item.index: _StorageInfo(*mine[item.index])
-        for plan, mine in zip(plans, places, strict=True)
-        for item in plan.items
-    }
-    return pickle.dumps(metadata)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import mmap
-import pickle
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +18,17 @@ from typing import Any
 import torch
 from torch.distributed._shard._utils import narrow_tensor_by_index
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
-from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import STORAGE_TYPES, Metadata, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import LoadItemType, LoadPlanner, ReadItem
 
 from tradewind.errors import IntegrityError, SpecError, TradewindError, did_you_mean
 from tradewind.records import CheckpointRecord, StoredFile
-from tradewind.storage import Store, get_content
+from tradewind.storage import Store
 from tradewind.storage.integrity import altered, missing, owned
+from tradewind.training.checkpoint.contents import Contents, read_contents
 from tradewind.training.checkpoint.group import Group
 from tradewind.training.checkpoint.piece import check_piece, tensor_in
-from tradewind.training.checkpoint.plan import METADATA, flattened
+from tradewind.training.checkpoint.plan import flattened
 
 AT_ONCE = 4
 WHOLE_FROM = 0.5
@@ -44,7 +44,7 @@ def load(store: Store, record: CheckpointRecord, state: dict[str, Any], *, alone
     another model.
     """
     group = Group.alone() if alone else Group.default()
-    agreed(group, lambda: fill(store, record, state, read_metadata(store, record)))
+    agreed(group, lambda: fill(store, record, state, read_contents(store, record)))
 
 
 def agreed(group: Group, work: Any) -> None:
@@ -58,18 +58,11 @@ def agreed(group: Group, work: Any) -> None:
         raise error
 
 
-def read_metadata(store: Store, record: CheckpointRecord) -> Metadata:
-    """What the checkpoint holds, and where. Raises IntegrityError."""
-    file = next((file for file in record.files if file.key.endswith(f"/{METADATA}")), None)
-    if file is None:
-        raise IntegrityError(f"{record.id} names no {METADATA}", hint="use an earlier checkpoint")
-    metadata: Metadata = pickle.loads(get_content(store, file, what=record.id))  # noqa: S301 - its checksum was checked
-    return metadata
-
-
-def fill(store: Store, record: CheckpointRecord, state: dict[str, Any], metadata: Metadata) -> None:
+def fill(store: Store, record: CheckpointRecord, state: dict[str, Any], contents: Contents) -> None:
     """This rank's part of `load`."""
-    check_same_model(record, flattened(state), metadata)
+    flat = flattened(state)
+    check_same_model(record, flat, contents.kept)
+    metadata = contents.of(flat)
     planner = DefaultLoadPlanner()
     planner.set_up_planner(state, metadata, is_coordinator=False)
     wanted: dict[str, list[ReadItem]] = {}
@@ -88,18 +81,18 @@ def fill(store: Store, record: CheckpointRecord, state: dict[str, Any], metadata
             pass
 
 
-def check_same_model(record: CheckpointRecord, flat: Mapping[str, Any], metadata: Metadata) -> None:
+def check_same_model(record: CheckpointRecord, flat: Mapping[str, Any], kept: Mapping[str, STORAGE_TYPES]) -> None:
     """Raises SpecError for a state that has other names or shapes than the checkpoint."""
     for name, value in flat.items():
-        if name not in metadata.state_dict_metadata:
-            near = did_you_mean(name, metadata.state_dict_metadata)
+        if name not in kept:
+            near = did_you_mean(name, kept)
             raise SpecError(f"{record.id} has no {name}{near}", hint="it is of another model, or another optimizer")
-        kept = metadata.state_dict_metadata[name]
-        if isinstance(kept, TensorStorageMetadata) != isinstance(value, torch.Tensor):
+        there = kept[name]
+        if isinstance(there, TensorStorageMetadata) != isinstance(value, torch.Tensor):
             raise SpecError(f"{name} is a tensor in only one of {record.id} and this model")
-        if isinstance(kept, TensorStorageMetadata) and tuple(kept.size) != tuple(value.shape):
+        if isinstance(there, TensorStorageMetadata) and tuple(there.size) != tuple(value.shape):
             raise SpecError(
-                f"{name} has shape {tuple(kept.size)} in {record.id}, and {tuple(value.shape)} here",
+                f"{name} has shape {tuple(there.size)} in {record.id}, and {tuple(value.shape)} here",
                 hint="it is of another model: compare the specs of both runs",
             )
 

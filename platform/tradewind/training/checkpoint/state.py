@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import STORAGE_TYPES, TensorStorageMetadata
 from torch.optim import Optimizer
 
 WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
@@ -61,10 +61,10 @@ class TrainingState:
         }
         return {WEIGHTS: weights, MOMENTS: {"state": moments}, RANDOM: self._random()}
 
-    def to_fill(self, metadata: Metadata) -> dict[str, Any]:
+    def to_fill(self, there: Mapping[str, STORAGE_TYPES]) -> dict[str, Any]:
         """Room for what a checkpoint holds. Call `filled` with it afterwards."""
         state: dict[str, Any] = {WEIGHTS: self.weights()}
-        kept = _moments(metadata)
+        kept = _moments(there)
         moments = {
             name: {what: _room(one, what, parameter, group) for what, one in kept.get(name, {}).items()}
             for name, parameter, _, group in self._owned()
@@ -72,12 +72,16 @@ class TrainingState:
         if any(moments.values()):
             state[MOMENTS] = {"state": moments}
         random = self._random()
-        if all(f"{RANDOM}.{key}" in metadata.state_dict_metadata for key in random):
+        if all(f"{RANDOM}.{key}" in there for key in random):
             state[RANDOM] = random
         return state
 
     def filled(self, state: Mapping[str, Any]) -> None:
-        """Put into the optimizers, and the random generators, what has been read. The weights are there already."""
+        """Put into the optimizers, and the random generators, what has been read. The weights are there already.
+
+        They were filled under names that share their memory, which weights do not notice: copies of them are told.
+        """
+        torch.autograd.graph.increment_version(weight for model in self._models for weight in model.parameters())
         moments = state.get(MOMENTS, {"state": {}})["state"]
         for name, parameter, optimizer, _ in self._owned():
             if moments.get(name):
@@ -110,10 +114,10 @@ def plain(name: str) -> str:
     return name
 
 
-def _moments(metadata: Metadata) -> dict[str, dict[str, Any]]:
+def _moments(there: Mapping[str, STORAGE_TYPES]) -> dict[str, dict[str, Any]]:
     """What a checkpoint holds of optimizers, by weight."""
     prefix, found = f"{MOMENTS}.state.", dict[str, dict[str, Any]]()
-    for key, kept in metadata.state_dict_metadata.items():
+    for key, kept in there.items():
         if key.startswith(prefix):
             name, _, what = key.removeprefix(prefix).rpartition(".")
             found.setdefault(name, {})[what] = kept

@@ -17,8 +17,9 @@ from tradewind.errors import StorageError, TradewindError
 from tradewind.records import StoredFile
 from tradewind.storage import Store
 from tradewind.storage.object_store import ObjectStore
+from tradewind.training.checkpoint.contents import METADATA
 from tradewind.training.checkpoint.image import Image
-from tradewind.training.checkpoint.plan import METADATA, Plan, PlannedFile
+from tradewind.training.checkpoint.plan import Plan, PlannedFile
 
 AT_ONCE = 2
 """Files of a rank on their way while it trains."""

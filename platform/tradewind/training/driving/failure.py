@@ -62,7 +62,7 @@ def run_error(run: str, exc: Exception) -> RunError:
     Of several ranks' errors that of our own kind counts first, then that of a rank which did not just lose its partner.
     """
     if not isinstance(exc, WorkerGroupError):
-        return RunError(f"run {run} failed: {exc}")
+        return _of_driver(run, exc)
     causes = {rank: cause_of(error) for rank, error in exc.worker_failures.items()}
     failures = {rank: _last_line(cause) for rank, cause in causes.items()}
     first = _first_to_fail(causes)
@@ -72,6 +72,14 @@ def run_error(run: str, exc: Exception) -> RunError:
     text = known.message if isinstance(known, TradewindError) else failures[first]
     hint = known.hint if isinstance(known, TradewindError) else None
     return RunError(f"run {run} failed: {text} (rank {first})", hint=hint, failures=failures)
+
+
+def _of_driver(run: str, exc: Exception) -> RunError:
+    """Of what failed outside of the workers."""
+    cause = cause_of(getattr(exc, "controller_failure", exc))
+    if isinstance(cause, TradewindError):
+        return RunError(f"run {run} failed: {cause.message}", hint=cause.hint)
+    return RunError(f"run {run} failed: {_last_line(cause)}")
 
 
 def _first_to_fail(causes: Mapping[int, BaseException]) -> int | None:

@@ -21,6 +21,7 @@ from tradewind.training.driving.elastic import GentlePolicy
 from tradewind.training.driving.failure import RemedyPolicy
 from tradewind.training.driving.group import ProcessGroup
 from tradewind.training.driving.places import Places
+from tradewind.training.driving.ranks import Ranks
 from tradewind.training.driving.spares import Spares
 from tradewind.training.driving.warm import HOOK
 from tradewind.training.driving.work import run_worker
@@ -82,7 +83,7 @@ def fit(job: Job, session: RaySession, work: Callable[[dict[str, Any]], None] = 
 
 def _callbacks(job: Job) -> list[Any]:
     """Ray Train takes its own kind too where it says `UserCallback`."""
-    return [Places(RunFiles(job.store, job.run)), Departures(), Spares()]
+    return [Ranks(job), Places(RunFiles(job.store, job.run)), Departures(), Spares()]
 
 
 def scaling_config(spec: TrainSpec, session: RaySession) -> ScalingConfig:

@@ -6,16 +6,17 @@ are made in float32 whatever the tensors hold. None of these functions records a
 from autograd functions that write the backward pass out.
 """
 
-from tradewind.training.kernels.cast import Scaled, largest, scaled, scaled_rows, scaled_transpose
+from tradewind.training.kernels.cast import Scaled, largest, scaled, scaled_by_row
 from tradewind.training.kernels.cross_entropy import cross_entropy_
 from tradewind.training.kernels.gating import swiglu, swiglu_backward
 from tradewind.training.kernels.norm import add_rms_norm, rms_norm, rms_norm_backward
 from tradewind.training.kernels.rotary import join_turned_back, turn_
-from tradewind.training.kernels.update import adamw_, scale_, squares
+from tradewind.training.kernels.update import adamw_, add_parts, scale_, squares
 
 __all__ = [
     "Scaled",
     "adamw_",
+    "add_parts",
     "add_rms_norm",
     "cross_entropy_",
     "join_turned_back",
@@ -24,8 +25,7 @@ __all__ = [
     "rms_norm_backward",
     "scale_",
     "scaled",
-    "scaled_rows",
-    "scaled_transpose",
+    "scaled_by_row",
     "squares",
     "swiglu",
     "swiglu_backward",

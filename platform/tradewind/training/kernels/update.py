@@ -34,6 +34,16 @@ def squares(grads: list[Tensor], shares: list[float]) -> Tensor:
     return torch.stack([wide(grad).square().sum() * share for grad, share in zip(grads, shares, strict=True)]).sum()
 
 
+def add_parts(parts: Tensor, out: Tensor) -> Tensor:
+    """[parts, n] added up to `out` [n], each in float32 and from the first on."""
+    if parts.is_cuda:
+        from tradewind.training.kernels.on_gpu import update as on_gpu
+
+        on_gpu.add_parts(parts, out)
+        return out
+    return out.copy_(wide(parts).sum(dim=0))
+
+
 def scale_(x: Tensor, factor: Tensor) -> Tensor:
     """`x` times a scalar tensor, in place and in float32: the factor is not rounded to the type of `x`."""
     if x.is_cuda:

@@ -6,6 +6,7 @@ that weights travel both ways; tests hold its logits against `transformers`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -33,7 +34,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.model = Backbone(shape)
-        self.lm_head: nn.Linear | None = nn.Linear(shape.hidden, shape.vocabulary, bias=False)
+        self.lm_head: Head | None = Head(shape.hidden, shape.vocabulary, bias=False)
         if shape.tied:
             assert self.model.embed_tokens is not None
             self.lm_head.weight = self.model.embed_tokens.weight
@@ -76,6 +77,14 @@ class Decoder(nn.Module):
     def initialize(self, seed: int) -> None:
         """Draw the first weights in place, the same for every sharding. See `initialization.py`."""
         initialize(self, seed, layers=self.shape.layers)
+
+
+class Head(nn.Linear):
+    """The output matrix [vocabulary, hidden]."""
+
+    def loss(self, hidden: Tensor, targets: Tensor, by: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """`by(hidden, weight, targets)`. What gathers weights only while a module computes sees here that it does."""
+        return by(hidden, self.weight, targets)
 
 
 class Backbone(nn.Module):

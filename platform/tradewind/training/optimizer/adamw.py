@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from tradewind.training.kernels import adamw_, squares
 from tradewind.training.kernels.update import AdamWNumbers
-from tradewind.training.precision.working import held_copy
+from tradewind.training.precision.working import held_copy, part_here
 
 
 class AdamW(torch.optim.Optimizer):
@@ -65,7 +65,7 @@ class AdamW(torch.optim.Optimizer):
         state = self._state_of(weight)
         numbers = AdamWNumbers(group["lr"], group["betas"], group["eps"], group["weight_decay"], int(state["step"]) + 1)
         assert weight.grad is not None
-        mine, grad = local(weight.detach()), local(weight.grad)
+        mine, grad = part_here(weight), local(weight.grad)
         mean, spread = local(state["exp_avg"]), local(state["exp_avg_sq"])
         state["step"] += 1
         if mine.is_cuda or len({mine.dtype, grad.dtype, mean.dtype}) > 1:
@@ -99,6 +99,7 @@ def _move_by_torch(
         amsgrad=False, maximize=False,
         grad_scale=shrink.reciprocal(), found_inf=(~torch.isfinite(shrink)).float(),
     )  # fmt: skip
+    torch.autograd.graph.increment_version(weight)  # which the pass itself does not: copies of it are out of date
 
 
 def total_norm(grads: list[Tensor], stage_ranks: int = 1, group: dist.ProcessGroup | None = None) -> Tensor:

@@ -60,7 +60,7 @@ class DistributedDecoder:
             if before_sharding:
                 before_sharding(stage.decoder)
             shard(stage, mesh, self.precision)
-            make(stage)
+            make(stage, self.precision)
         self._pipeline: Pipeline | None = None
 
     @property

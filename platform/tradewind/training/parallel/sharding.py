@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from tradewind.training.model.experts import RoutedExperts
+from tradewind.training.parallel.exchanged import exchange_gradients
+from tradewind.training.parallel.gathered import gather_in_place
 from tradewind.training.parallel.mesh import Mesh
 from tradewind.training.parallel.parts import sum_partial, tie
 from tradewind.training.parallel.stage import Stage
@@ -42,26 +45,27 @@ def shard(stage: Stage, mesh: Mesh, precision: Precision) -> None:
     policy = MixedPrecisionPolicy(
         param_dtype=precision.compute, reduce_dtype=precision.reduce, cast_forward_inputs=False
     )
-    settings: dict[str, Any] = {"mp_policy": policy, "reshard_after_forward": mesh.layout.zero == 3}
-    for module, axes in _groups(stage, mesh):
-        fully_shard(module, mesh=axes, **settings)
-    settings["reshard_after_forward"] = (
-        False  # the head is used at the end of the forward and the start of the backward
-    )
-    fully_shard(stage, mesh=mesh.data(mesh.weights), **settings)
-    for sharded in _sharded(stage):
+    for group in _groups(stage, mesh):
+        again = mesh.layout.zero == 3 and not group.is_last
+        sharded = fully_shard(group.module, mesh=group.axes, mp_policy=policy, reshard_after_forward=again)
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)  # gloo cannot multiply while it reduces, as NCCL would
+        if mesh.layout.zero >= 2 and mesh.layout.pipeline == 1:  # reduced in each pass, see `set_last_pass`
+            exchange_gradients(sharded, policy, dist.get_process_group_ranks(group.axes.get_group("shard")))
+    if isinstance(stage.decoder.lm_head, FSDPModule):
+        register_fsdp_forward_method(stage.decoder.lm_head, "loss")
+    _gather_ahead(stage)
 
 
-def make(stage: Stage) -> None:
+def make(stage: Stage, precision: Precision) -> None:
     """Give memory to the weights that this rank holds; what is in them is not defined yet."""
     stage.to_empty(device=stage.mesh.device)
     tie(stage.decoder)
-    if not isinstance(stage, FSDPModule):
-        for weight in stage.parameters():
-            if weight.requires_grad and isinstance(weight, DTensor):
-                weight.register_post_accumulate_grad_hook(sum_partial)  # type: ignore[no-untyped-call]
+    for weight in stage.parameters():
+        if isinstance(stage, FSDPModule):
+            gather_in_place(weight, precision.compute)
+        elif weight.requires_grad and isinstance(weight, DTensor):
+            weight.register_post_accumulate_grad_hook(sum_partial)  # type: ignore[no-untyped-call]
 
 
 def set_last_pass(stage: Stage, *, is_last: bool) -> None:
@@ -81,18 +85,41 @@ def forget(stage: Stage) -> None:
         module.reshard()
 
 
-def _groups(stage: Stage, mesh: Mesh) -> Iterator[tuple[nn.Module, DeviceMesh]]:
-    """Modules that are gathered by themselves, inner ones first, with the axes over which they are sharded."""
-    decoder = stage.decoder
+def _gather_ahead(stage: Stage) -> None:
+    """Before a module computes, the gather of the next one begins; backward, FSDP2 sees to that itself."""
+    model = stage.decoder.model
+    order = [model.embed_tokens, *model.layers.values(), stage.decoder.lm_head]
+    gathered = [module for module in order if isinstance(module, FSDPModule)]
+    for module, following in itertools.pairwise(gathered):
+        module.set_modules_to_forward_prefetch([following])
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Weights that are gathered together, and whose gradients are reduced together."""
+
+    module: nn.Module
+    axes: DeviceMesh
+    """Over which they are sharded."""
+    is_last: bool = False
+    """Whether their backward pass follows their forward pass at once, so that they are kept for it."""
+
+
+def _groups(stage: Stage, mesh: Mesh) -> Iterator[_Group]:
+    """Modules that are gathered by themselves, inner ones first, and at last the stage with what is left."""
+    decoder, axes = stage.decoder, mesh.data(mesh.weights)
     if decoder.model.embed_tokens is not None and not decoder.shape.tied and _is_large(decoder.model.embed_tokens):
-        yield decoder.model.embed_tokens, mesh.data(mesh.weights)
+        yield _Group(decoder.model.embed_tokens, axes)
     for block in decoder.model.layers.values():
         if mesh.layout.expert_ranks > 1:
             for module in block.modules():
                 if isinstance(module, RoutedExperts):
-                    yield module, mesh.data(mesh.experts)
+                    yield _Group(module, mesh.data(mesh.experts))
         if _is_large(block):
-            yield block, mesh.data(mesh.weights)
+            yield _Group(block, axes)
+    if decoder.lm_head is not None and not decoder.shape.tied and _is_large(decoder.lm_head):
+        yield _Group(decoder.lm_head, axes, is_last=True)
+    yield _Group(stage, axes, is_last=True)
 
 
 def _is_large(module: nn.Module) -> bool:

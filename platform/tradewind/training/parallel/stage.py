@@ -39,10 +39,16 @@ class Stage(nn.Module):
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The summed loss of my tokens in nats, float32. Ranks of one tensor group all give that of all its tokens."""
+        head = self.decoder.lm_head
+        assert head is not None
+        if self.mesh.layout.tensor > 1:
+            hidden = gather_tokens(hidden, self.mesh.weights["tensor"])
+        return cast(Tensor, head.loss(hidden, targets, self._cross_entropy))
+
+    def _cross_entropy(self, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         if self.mesh.layout.tensor == 1:
-            return linear_cross_entropy(hidden, self.decoder.head(), targets, z_loss=self.z_loss)[0]
-        axis = self.mesh.weights["tensor"]
-        return split_cross_entropy(gather_tokens(hidden, axis), self.decoder.head(), targets, axis, z_loss=self.z_loss)
+            return linear_cross_entropy(hidden, weight, targets, z_loss=self.z_loss)[0]
+        return split_cross_entropy(hidden, weight, targets, self.mesh.weights["tensor"], z_loss=self.z_loss)
 
     def surroundings(self, time: int, documents: Tensor | None) -> tuple[Tensor, Tensor, Mask]:
         """Rotary tables and mask of my tokens, `time` of each sequence, which all blocks share."""

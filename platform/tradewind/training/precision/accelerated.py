@@ -16,7 +16,7 @@ from tradewind.training.model import Decoder
 from tradewind.training.precision import block
 from tradewind.training.precision.block import How
 from tradewind.training.precision.ends import Lookup, Norm
-from tradewind.training.precision.products import Float8, Plain, Products
+from tradewind.training.precision.products import Float8, Plain, Products, Scaling
 from tradewind.training.precision.tokens import Cut, Whole
 from tradewind.training.precision.working import join_rows
 
@@ -37,12 +37,15 @@ class Acceleration:
     activations: Activations
     reasons: tuple[str, ...] = ()
     """Why something asked for was not done."""
+    scaling: Scaling | None = None
+    """Of float8 products, where products are in float8."""
 
 
 def accelerate(
     model: Decoder,
     *,
     compute: Compute = "bfloat16",
+    scaling: Scaling = "tensorwise",
     activations: Activations = "none",
     compile_others: bool = True,
     tensor_group: dist.ProcessGroup | None = None,
@@ -52,10 +55,10 @@ def accelerate(
     To be called before FSDP2 shards it; weights need no memory yet. `tensor_group` are the ranks over which
     `parallel.tensor` has cut it. Blocks that are not dense with plain grouped queries are compiled instead of fused.
     """
-    compute, reasons = _possible(model, compute)
+    compute, reasons = _possible(model, compute, scaling)
     layers = _layers(model)
     fusable = is_fusable(model.shape) and all(map(has_plain_products, layers))
-    products: Products = Float8() if compute == "float8" else Plain()
+    products: Products = Float8(scaling) if compute == "float8" else Plain()
     tokens = Whole() if tensor_group is None else Cut(tensor_group)
     for layer in layers:
         if fusable:
@@ -66,7 +69,9 @@ def accelerate(
             layer.compile()
     _ends(model, torch.float32 if compute == "float32" else torch.bfloat16)
     fused = len(layers) if fusable else 0
-    return Acceleration(compute, fused, len(layers) - fused if compile_others else 0, activations, tuple(reasons))
+    compiled = len(layers) - fused if compile_others else 0
+    scales = scaling if compute == "float8" else None
+    return Acceleration(compute, fused, compiled, activations, tuple(reasons), scales)
 
 
 def float8_refusal(shape: ModelShape, device: torch.device) -> str | None:
@@ -124,9 +129,10 @@ def settle(model: Decoder, *, short_gradients: bool = True) -> None:
             weight.grad_dtype = torch.bfloat16
 
 
-def _possible(model: Decoder, compute: Compute) -> tuple[Compute, list[str]]:
+def _possible(model: Decoder, compute: Compute, scaling: Scaling) -> tuple[Compute, list[str]]:
     if compute != "float8":
-        return compute, []
+        unread = f"scaling {scaling} is of float8 products, and these are in {compute}"
+        return compute, [] if scaling == "tensorwise" else [unread]
     refusal = float8_refusal(model.shape, next(model.parameters()).device)
     if refusal is None and not all(map(has_plain_products, _layers(model))):
         refusal = "float8 products are those of whole matrices, and adapters stand beside them"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from tradewind.training.kernels import Scaled, largest, scaled
+from tradewind.training.kernels import Scaled, largest, scaled, scaled_by_row
 from tradewind.training.kernels.cast import E4M3, E5M2
 from tradewind.training.precision.working import working
 
+Scaling = Literal["tensorwise", "rowwise"]
 Weights = tuple[Tensor, ...]
 Kept = tuple[Tensor, ...]
 """What a product's backward pass needs of its input, as tensors that autograd can save."""
@@ -97,61 +98,74 @@ class Plain:
 
 @dataclass(frozen=True)
 class Float8:
-    """In float8 with the current scale of each tensor; sums in float32, results in the type of the activations.
+    """In float8 with the current scale of each tensor or row; sums in float32, results in the type of the activations.
 
     Forward sums may stay in the tensor cores' own width ("fast accumulation"), backward ones not, as in torchao's
-    recipe `tensorwise`. Several weights that share their input share one scale.
+    recipe `tensorwise`. There several weights that share their input share one scale, and gradients have the format of
+    the wider range. In its `rowwise` each of the six factors has a scale for each of the rows that it is multiplied by,
+    so that a large one costs the others nothing; then gradients have the finer format, as everything in DeepSeek-V3
+    (2024, section 3.3.2), whose scales are finer still. Where ranks have parts of the columns that are summed over,
+    each multiplies under scales of its own part, and what is added over ranks is without scales.
     """
 
-    notes: bool = True
+    scaling: Scaling = "tensorwise"
     result: torch.dtype = torch.bfloat16
+
+    @property
+    def notes(self) -> bool:
+        return self.scaling == "tensorwise"
 
     def forward(self, x: Tensor, top: Tensor | None, weights: Weights, *, keep: bool) -> Forward:
         held = tuple(working(weight, x.dtype) for weight in weights)
-        weights_top = largest(*held)
-        left = scaled((x,), _given(top), E4M3, rows=True, columns=keep)
-        right = scaled(held, weights_top, E4M3, rows=True, columns=False)
-        out = _multiply(left.rows, left, right.rows, right, x.dtype, fast=True)
-        return Forward(out, weights_top, () if left.columns is None else (left.columns, left.scale))
+        weights_top = largest(*held) if self.notes else None
+        left = self._cast((x,), top, rows=True, columns=keep)
+        right = self._cast(held, weights_top, rows=True, columns=False)
+        out = _multiply(left.rows, left.scale, right.rows, right.scale, x.dtype, fast=True)
+        return Forward(out, weights_top, () if left.columns is None else (left.columns, left.columns_scale))
 
     def kept(self, x: Tensor, top: Tensor | None) -> Kept:
-        cast = scaled((x,), _given(top), E4M3, rows=False, columns=True)
+        cast = self._cast((x,), top, rows=False, columns=True)
         assert cast.columns is not None
-        return cast.columns, cast.scale
+        return cast.columns, cast.columns_scale
 
     def reached(self, grad: Tensor, top: Tensor | None) -> Scaled | Tensor:
-        return scaled((grad,), largest(grad) if top is None else top, E5M2, rows=True, columns=True)
+        top = largest(grad) if self.notes and top is None else top
+        return self._cast((grad,), top, E5M2 if self.notes else E4M3, rows=True, columns=True)
 
     def by_input(self, grad: Scaled | Tensor, weights: Weights, weights_top: Tensor | None) -> Tensor:
         assert isinstance(grad, Scaled)
         held = tuple(working(weight, self.result) for weight in weights)
-        turned = scaled(held, _given(weights_top), E4M3, rows=False, columns=True)
-        return _multiply(grad.rows, grad, turned.columns, turned, self.result)
+        turned = self._cast(held, weights_top, rows=False, columns=True)
+        return _multiply(grad.rows, grad.scale, turned.columns, turned.columns_scale, self.result)
 
     def by_weights(self, grad: Scaled | Tensor, kept: Kept, weights: Weights) -> list[Tensor]:
         assert isinstance(grad, Scaled)
-        x = Scaled(None, *kept)
-        return list(torch.split(_multiply(grad.columns, grad, x.columns, x, self.result), _sizes(weights)))
+        x, scale = kept
+        product = _multiply(grad.columns, grad.columns_scale, x, scale, self.result)
+        return list(torch.split(product, _sizes(weights)))
+
+    def _cast(
+        self, parts: Weights, top: Tensor | None, dtype: torch.dtype = E4M3, *, rows: bool, columns: bool
+    ) -> Scaled:
+        if self.scaling == "rowwise":
+            return scaled_by_row(parts, dtype, rows=rows, columns=columns)
+        assert top is not None
+        return scaled(parts, top, dtype, rows=rows, columns=columns)
 
 
 def _sizes(weights: Weights) -> list[int]:
     return [len(weight) for weight in weights]
 
 
-def _given(top: Tensor | None) -> Tensor:
-    assert top is not None
-    return top
-
-
 def _multiply(
-    a: Tensor | None, left: Scaled, b: Tensor | None, right: Scaled, dtype: torch.dtype, fast: bool = False
+    a: Tensor | None, a_scale: Tensor, b: Tensor | None, b_scale: Tensor, dtype: torch.dtype, fast: bool = False
 ) -> Tensor:
     """a times the transpose of b, both by rows: the one layout that Hopper's float8 units read."""
     assert a is not None
     assert b is not None
     if not a.is_cuda:
-        return ((a.float() @ b.float().t()) * left.scale * right.scale).to(dtype)
-    return torch._scaled_mm(a, b.t(), scale_a=left.scale, scale_b=right.scale, out_dtype=dtype, use_fast_accum=fast)
+        return ((a.float() @ b.float().t()) * a_scale * b_scale.t()).to(dtype)
+    return torch._scaled_mm(a, b.t(), scale_a=a_scale, scale_b=b_scale.t(), out_dtype=dtype, use_fast_accum=fast)
 
 
 def adjacent(parts: list[Tensor]) -> Tensor | None:

@@ -4,32 +4,42 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 _HELD = "_working_copy"
+Version = tuple[int, ...]
 
 
 def working(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """The weight in `dtype`: itself, or a copy that is held, and made again after the weight was changed in place.
 
-    The copy stays where it is in memory. An optimizer that writes it in its own pass finds it by `held_copy`.
+    Of a weight in parts it is this rank's. The copy stays where it is in memory. An optimizer that writes it in its
+    own pass finds it by `held_copy`.
     """
-    if weight.dtype == dtype:
-        return weight.detach()
-    held: tuple[int, Tensor] | None = getattr(weight, _HELD, None)
-    if held is not None and held[0] == weight._version and held[1].dtype == dtype:
+    mine = part_here(weight)
+    if mine.dtype == dtype:
+        return mine
+    held: tuple[Version, Tensor] | None = getattr(weight, _HELD, None)
+    if held is not None and held[0] == _version(weight) and held[1].dtype == dtype:
         return held[1]
-    fits = held is not None and held[1].dtype == dtype and held[1].device == weight.device
-    copy = held[1] if held is not None and fits else torch.empty_like(weight, dtype=dtype, requires_grad=False)
+    fits = held is not None and held[1].dtype == dtype and held[1].device == mine.device
+    copy = held[1] if held is not None and fits else torch.empty_like(mine, dtype=dtype, requires_grad=False)
     with torch.no_grad():
-        copy.copy_(weight)
-    setattr(weight, _HELD, (weight._version, copy))
+        copy.copy_(mine)
+    setattr(weight, _HELD, (_version(weight), copy))
     return copy
 
 
 def held_copy(weight: Tensor) -> Tensor | None:
     """The copy that `working` holds of a weight, where it holds one that is up to date."""
-    held: tuple[int, Tensor] | None = getattr(weight, _HELD, None)
-    return held[1] if held is not None and held[0] == weight._version else None
+    held: tuple[Version, Tensor] | None = getattr(weight, _HELD, None)
+    return held[1] if held is not None and held[0] == _version(weight) else None
+
+
+def part_here(weight: Tensor) -> Tensor:
+    """This rank's part of a weight, without gradients. A change of it in place is seen by `working`."""
+    with torch.no_grad():
+        return (weight.to_local() if isinstance(weight, DTensor) else weight).detach()
 
 
 def join_rows(*weights: nn.Parameter) -> None:
@@ -37,3 +47,8 @@ def join_rows(*weights: nn.Parameter) -> None:
     whole = torch.cat([weight.detach() for weight in weights])
     for weight, part in zip(weights, torch.split(whole, [len(weight) for weight in weights]), strict=True):
         weight.data = part
+
+
+def _version(weight: Tensor) -> Version:
+    """What changes when a weight does: of one in parts, what is done to the whole and what is done to the part."""
+    return (weight._version, weight._local_tensor._version) if isinstance(weight, DTensor) else (weight._version,)

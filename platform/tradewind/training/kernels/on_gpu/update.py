@@ -77,6 +77,23 @@ def squares(grads: list[Tensor], shares: list[float]) -> Tensor:
 
 
 @triton.jit
+def _add_parts(parts, out, count, PARTS: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < count
+    part = parts + at
+    total = tl.load(part, mask=inside, other=0.0).to(tl.float32)
+    for _ in range(1, PARTS):
+        part += count
+        total += tl.load(part, mask=inside, other=0.0).to(tl.float32)
+    tl.store(out + at, total.to(out.dtype.element_ty), mask=inside)
+
+
+def add_parts(parts: Tensor, out: Tensor) -> None:
+    count, number = parts.shape
+    _add_parts[(triton.cdiv(number, BLOCK),)](parts, out, number, PARTS=count, BLOCK=BLOCK, num_warps=8)
+
+
+@triton.jit
 def _scale(x, factor, count, BLOCK: tl.constexpr):
     by = tl.load(factor).to(tl.float32)
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
