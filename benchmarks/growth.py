@@ -122,6 +122,7 @@ def fit_starts(starts: list[dict[str, Any]], large: dict[str, float]) -> dict[st
     for one in starts:
         phases = one["phases"]
         phases["more than a step"] = max(0.0, phases["first step"] - phases["second step"])
+    starts = [one for one in starts if one["ranks"] > 1] or starts  # one rank alone shards nothing
     names = {"parameters": "parameters_here", "drawn": "drawn_here", "weights": "weights", "ranks": "ranks"}
     known = [{term: one[name] for term, name in names.items()} for one in starts]
     return {phase: fit(known, [one["phases"][phase] for one in starts], terms, large) for phase, terms in TERMS.items()}

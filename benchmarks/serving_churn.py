@@ -4,9 +4,10 @@
 
 Clients ask the front of an endpoint of the `echo` engine, for streams and whole answers by turns, each again as soon as
 it is answered, while in one phase after another nothing happens, replicas are added and taken away, new versions of the
-model are deployed, replicas get SIGTERM, and replicas get SIGKILL. A request counts in the phase in which it began. An
-answer is whole with status 200 and, of a stream, its last event; a stream that ends without it was cut. Prints a line
-for each phase, and as its last line everything as JSON.
+model are deployed, replicas get SIGTERM, and replicas get SIGKILL. A request counts in the phase in which it began, and
+nothing is done to replicas in a phase before all requests of the one before are over. An answer is whole with status
+200 and, of a stream, its last event; a stream that ends without it was cut. Prints a line for each phase and one for
+each request that was lost, with what happened to replicas about then, and as its last line everything as JSON.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,29 @@ MOST_REPLICAS = 4
 SHARES = {"nothing": 0.1, "scaled": 0.25, "redeployed": 0.25, "SIGTERM": 0.15, "SIGKILL": 0.25}
 """Of all requests, the least that a phase has."""
 DRAINS = ("scaled", "redeployed", "SIGTERM")
+WHY_BYTES = 300
+ABOUT_S = 1.0
+"""Before a lost request began, and after it ended: what is told of the replicas."""
+
+
+@dataclass
+class Lost:
+    """A request without a whole answer. Times are seconds since the run began."""
+
+    phase: str
+    streams: bool
+    began_s: float
+    ended_s: float
+    status: int | None
+    """None where no answer had begun."""
+    answer_bytes: int
+    why: str
+    """The exception, or the end of the answer; the front names the replica that has gone."""
+
+    @property
+    def is_cut(self) -> bool:
+        """A stream that had begun."""
+        return self.streams and self.answer_bytes > 0 and self.status == 200
 
 
 @dataclass
@@ -53,15 +77,23 @@ class Phase:
 
     name: str
     events: int = 0
+    begun: int = 0
     whole: int = 0
-    cut: int = 0
-    """Streams that had begun."""
-    failed: list[str] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
 
     @property
     def requests(self) -> int:
-        return self.whole + self.cut + len(self.failed)
+        """Those that are over."""
+        return self.whole + len(self.lost)
+
+    @property
+    def cut(self) -> int:
+        return sum(one.is_cut for one in self.lost)
+
+    @property
+    def failed(self) -> int:
+        return len(self.lost) - self.cut
 
     def told(self) -> dict[str, Any]:
         times = sorted(self.times_s)
@@ -70,7 +102,7 @@ class Phase:
             "events": self.events,
             "requests": self.requests,
             "cut": self.cut,
-            "failed": len(self.failed),
+            "failed": self.failed,
             "p50_ms": round(1000 * times[len(times) // 2], 1),
             "p99_ms": round(1000 * times[int(0.99 * len(times))], 1),
             "longest_ms": round(1000 * times[-1], 1),
@@ -86,15 +118,18 @@ def main() -> None:
             models.add("pilot", files, parents=(), family="x", parameters=1, context=64, heldout_loss=None, card={})
         wish = {"name": "chat", "model": "pilot@1", "engine": "echo", "engine_settings": LAW, "replicas": 2}
         endpoint = place.serve(tw.ServeSpec.of(**wish, port=free_port(18000), drain_s=20))
-        phases = _phases(place, endpoint, requests)
+        diary = Diary()
+        phases = _phases(place, endpoint, requests, diary)
         endpoint.stop()
     for phase in phases:
-        print(phase.told(), *phase.failed[:3])
+        print(phase.told())
+        for lost in phase.lost:
+            print("lost:", asdict(lost), *diary.about(lost), sep="\n    ")
     print(json.dumps(_told(phases)))
 
 
-def _phases(place: tw.Workspace, endpoint: Endpoint, requests: int) -> list[Phase]:
-    churn = Churn(place, endpoint)
+def _phases(place: tw.Workspace, endpoint: Endpoint, requests: int, diary: Diary) -> list[Phase]:
+    churn = Churn(place, endpoint, diary)
     acts: dict[str, Callable[[], None]] = {
         "nothing": lambda: None,
         "scaled": churn.scale,
@@ -102,14 +137,17 @@ def _phases(place: tw.Workspace, endpoint: Endpoint, requests: int) -> list[Phas
         "SIGTERM": lambda: churn.end_one("terminate"),
         "SIGKILL": lambda: churn.end_one("kill"),
     }
-    found = []
-    with Load(endpoint.url) as load:
+    found: list[Phase] = []
+    with Load(endpoint.url, diary) as load:
         for name, act in acts.items():
             phase = load.begin(name)
+            if found:
+                _wait(lambda before=found[-1]: before.begun == before.requests)
             while phase.requests < SHARES[name] * requests:
                 if name != "nothing" and phase.requests >= phase.events * SHARES[name] * requests / 3:
                     phase.events += 1
                     act()
+                churn.look()
                 time.sleep(0.1)
             churn.settle()
             found.append(phase)
@@ -123,7 +161,7 @@ def _told(phases: list[Phase]) -> dict[str, Any]:
         "targets": {
             "requests": {"value": requests, "target": 10_000, "better": "higher"},
             "failed or cut while replicas drain": {
-                "value": sum(one.cut + len(one.failed) for one in drains),
+                "value": sum(len(one.lost) for one in drains),
                 "target": 0,
                 "better": "lower",
             },
@@ -133,23 +171,53 @@ def _told(phases: list[Phase]) -> dict[str, Any]:
                 "better": "lower",
             },
             "failed before they had begun": {
-                "value": sum(len(phase.failed) for phase in phases),
+                "value": sum(phase.failed for phase in phases),
                 "target": 0,
                 "better": "lower",
             },
         },
         "phases": [phase.told() for phase in phases],
+        "lost": [asdict(lost) for phase in phases for lost in phase.lost],
         "machine": describe_machine(),
         "ray": metadata.version("ray"),
     }
 
 
+class Diary:
+    """What was done to replicas and what the front then knew of them, each with its second since the run began."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._lines: list[tuple[float, str]] = []
+        self._known: dict[str, str] = {}
+
+    def now_s(self) -> float:
+        return round(time.monotonic() - self._began, 3)
+
+    def note(self, what: str) -> None:
+        self._lines.append((self.now_s(), what))
+
+    def see(self, states: dict[str, str]) -> None:
+        """Note what has changed since the last look."""
+        for replica in states.keys() | self._known.keys():
+            state = states.get(replica, "off the board")
+            if state != self._known.get(replica):
+                self.note(f"{replica}: {state}")
+        self._known = states
+
+    def about(self, lost: Lost) -> Iterator[str]:
+        for second, what in self._lines:
+            if lost.began_s - ABOUT_S <= second <= lost.ended_s + ABOUT_S:
+                yield f"{second} {what}"
+
+
 class Churn:
     """What is done to the replicas, each time until they are as many as wanted again."""
 
-    def __init__(self, place: tw.Workspace, endpoint: Endpoint) -> None:
+    def __init__(self, place: tw.Workspace, endpoint: Endpoint, diary: Diary) -> None:
         self._place = place
         self._endpoint = endpoint
+        self._diary = diary
         self._wish = tw.ServeSpec.of(**endpoint.record.spec)
 
     def scale(self) -> None:
@@ -158,39 +226,44 @@ class Churn:
 
     def redeploy(self) -> None:
         """The other version of the model."""
-        before = self._ready()
+        before = self.look()
         self._deploy(model="pilot@2" if self._wish.model == "pilot@1" else "pilot@1")
-        _wait(lambda: not before & self._ready())
+        _wait(lambda: not before & self.look())
         self.settle()
 
     def end_one(self, how: str) -> None:
-        victim = sorted(self._ready())[0]
+        victim = sorted(self.look())[0]
         (url,) = (one["url"] for one in self._endpoint.replicas() if one["replica"] == victim)
-        getattr(process_at(url), how)()
-        _wait(lambda: victim not in self._ready())
+        process = process_at(url)
+        self._diary.note(f"{how} {victim}")
+        getattr(process, how)()
+        _wait(lambda: victim not in self.look())
         self.settle()
 
     def settle(self) -> None:
-        _wait(lambda: len(self._ready()) == self._wish.replicas)
+        _wait(lambda: len(self.look()) == self._wish.replicas)
 
     def _deploy(self, **changes: Any) -> None:
+        self._diary.note(f"deploy {changes}")
         self._wish = self._wish.with_values(**changes)
         files = ModelFiles.of(self._place.store, self._wish.model)
         run(application(self._wish, self._place.store, files, is_own=True), self._wish.name)
         self.settle()
 
-    def _ready(self) -> set[str]:
+    def look(self) -> set[str]:
+        """Those that get requests, and a line in the diary for each of which the front knows more than before."""
         found = self._endpoint.replicas()
-        return {
-            one["replica"] for one in found if one["status"] == "ready" and not one["refused"] and one["silent_s"] < 3
-        }
+        states = {one["replica"]: "refuses" if one["refused"] else one["status"] for one in found}
+        self._diary.see(states)
+        return {one["replica"] for one in found if states[one["replica"]] == "ready" and one["silent_s"] < 3}
 
 
 class Load:
     """Clients in a thread with an event loop of its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, diary: Diary) -> None:
         self._url = f"{url}/v1/completions"
+        self._diary = diary
         self._phase = Phase("before")
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
@@ -210,36 +283,34 @@ class Load:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as clients:
-            for _ in range(CLIENTS):
-                clients.create_task(self._ask_on())
+            for number in range(CLIENTS):
+                clients.create_task(self._ask_on(streams=number % 2 == 0))
 
-    async def _ask_on(self) -> None:
+    async def _ask_on(self, *, streams: bool) -> None:
         async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             while not self._is_over.is_set():
-                for streams in (True, False):
-                    phase, began = self._phase, time.monotonic()
-                    await self._ask(client, phase, streams=streams)
-                    phase.times_s.append(time.monotonic() - began)
+                await self._ask(client, self._phase, streams=streams)
+                streams = not streams
 
     async def _ask(self, client: httpx.AsyncClient, phase: Phase, *, streams: bool) -> None:
         body = {"model": "pilot", "prompt": "the quay at dawn", "max_tokens": TOKENS, "stream": streams}
-        told = b""
+        told, status, why = b"", None, ""
+        phase.begun += 1
+        began_s = self._diary.now_s()
         try:
             async with client.stream("POST", self._url, json=body) as answer:
+                status = answer.status_code
                 async for part in answer.aiter_raw():
                     told += part
         except httpx.HTTPError as exc:
-            if told and streams:
-                phase.cut += 1
-            else:
-                phase.failed.append(repr(exc))
-            return
-        if answer.status_code != 200:
-            phase.failed.append(f"{answer.status_code} {told.decode()}")
-        elif not streams or told.endswith(b"data: [DONE]\n\n"):
+            why = repr(exc)
+        ended_s = self._diary.now_s()
+        phase.times_s.append(ended_s - began_s)
+        if not why and status == 200 and (not streams or told.endswith(b"data: [DONE]\n\n")):
             phase.whole += 1
         else:
-            phase.cut += 1
+            why = why or told[-WHY_BYTES:].decode(errors="replace")
+            phase.lost.append(Lost(phase.name, streams, began_s, ended_s, status, len(told), why))
 
 
 def _wait(what: Callable[[], object]) -> None:

@@ -10,6 +10,7 @@ import argparse
 import itertools
 import json
 import os
+import statistics
 from dataclasses import replace
 from typing import Any
 
@@ -141,7 +142,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     marks[-1].record()
     torch.cuda.synchronize()
     windows = [a.elapsed_time(b) / 1e3 / WINDOW for a, b in itertools.pairwise(marks)]
-    middle = sorted(windows[1:])[(len(windows) - 1) // 2]
+    middle = statistics.median(windows[1:])
     for loss in losses:
         dist.all_reduce(loss.mul_(mesh.counts_losses))
     speed = asked.batch * asked.time * layout.data_world / layout.world / middle
@@ -180,7 +181,9 @@ def profile(step: Any, start: int, steps: int = 2) -> dict[str, float]:
         for number in range(steps):
             step(start + number)
         torch.cuda.synchronize()
-    say(idle(taken))
+    spans = spans_of(taken)
+    say(idle(spans))
+    say(f"    communication without anything beside it: {exposed(spans) / steps:.1f} ms a step")
     rows = [(row.key, row.device_time_total / 1e3 / steps, row.count / steps) for row in taken.key_averages()]
     kinds: dict[str, float] = {}
     for name, spent, _ in rows:
@@ -190,15 +193,38 @@ def profile(step: Any, start: int, steps: int = 2) -> dict[str, float]:
     return {kind: round(spent, 2) for kind, spent in sorted(kinds.items(), key=lambda row: -row[1])}
 
 
-def idle(taken: Any) -> str:
-    """How long the device waited between kernels, and before which ones."""
+Span = tuple[float, float, str]
+"""Begin and end of a kernel or copy on the device in microseconds, and its name."""
+
+
+def spans_of(taken: Any) -> list[Span]:
     from torch._C._autograd import DeviceType
 
-    spans = sorted(
+    return sorted(
         (event.time_range.start, event.time_range.end, event.name)
         for event in taken.events()
         if event.device_type == DeviceType.CUDA
     )
+
+
+def exposed(spans: list[Span]) -> float:
+    """Milliseconds in which the device does nothing but communicate."""
+    communicating = [span for span in spans if kind_of(span[2]) == "communication"]
+    others = [span for span in spans if kind_of(span[2]) != "communication"]
+    return (covered(spans) - covered(others)) / 1e3 if communicating else 0.0
+
+
+def covered(spans: list[Span]) -> float:
+    """Microseconds in which at least one of the spans, sorted by their begin, runs."""
+    total, end = 0.0, float("-inf")
+    for start, stop, _ in spans:
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total
+
+
+def idle(spans: list[Span]) -> str:
+    """How long the device waited between kernels, and before which ones."""
     waits: dict[str, tuple[float, int]] = {}
     end, waited = spans[0][1], 0.0
     for start, stop, name in spans[1:]:

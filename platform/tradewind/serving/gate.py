@@ -34,16 +34,25 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
-        elif self.is_closed:
-            await _refuse(send, 503, "this replica takes no more work", close=True)
-        elif self.open >= self._limit:
-            await _refuse(send, 429, f"{self.open} requests are open here, and there is room for {self._limit}")
         else:
-            await self._pass(scope, receive, send)
+            await self._decide(scope, receive, send)
+
+    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request counts before it looks: whoever closes the gate from another thread sees it, or it sees that."""
+        self.open += 1
+        try:
+            if self.is_closed:
+                await _refuse(send, 503, "this replica takes no more work", close=True)
+            elif self.open > self._limit:
+                others = self.open - 1
+                await _refuse(send, 429, f"{others} requests are open here, and there is room for {self._limit}")
+            else:
+                await self._pass(scope, receive, send)
+        finally:
+            self.open -= 1
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         passage = _Passage(receive, send)
-        self.open += 1
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._app(scope, passage.receive, passage.send)
@@ -52,7 +61,6 @@ class Gate:
                 raise  # the answer had begun; the connection breaks
             await _refuse(send, 504, f"no answer within {self._timeout_s:g} s")
         finally:
-            self.open -= 1
             if passage.status is None or passage.status < 400:
                 self._report(passage.served())
 

@@ -147,8 +147,9 @@ class Running:
             self._report = replace(self._report, status="draining")
             self._reporter.tell_now()  # the front first, so that nothing new is sent to a closed gate
             self.gate.is_closed = True
-            is_whole = self._wait_for_the_open(within_s)
-            self._stop()
+            end = time.monotonic() + within_s
+            is_whole = self._wait_for_the_open(end)
+            self._stop(max(0.0, end - time.monotonic()))
             return is_whole
 
     def noticed(self, notice: notices.Notice) -> None:
@@ -225,16 +226,15 @@ class Running:
             tokens_out=load.tokens_out,
         )
 
-    def _wait_for_the_open(self, within_s: float) -> bool:
-        end = time.monotonic() + within_s
+    def _wait_for_the_open(self, end: float) -> bool:
         while self.gate.open and time.monotonic() < end:
             time.sleep(POLL_S)
         return not self.gate.open
 
-    def _stop(self) -> None:
+    def _stop(self, within_s: float) -> None:
         self._has_ended = True
         self.engine.stop()
-        self._server.stop()
+        self._server.stop(within_s)
         try:
             self.meter.stop()
         finally:

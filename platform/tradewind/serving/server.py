@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ KEEP_ALIVE_S = 75
 BACKLOG = 2048
 STARTED_WITHIN_S = 30.0
 ENDED_WITHIN_S = 5.0
+"""Beyond the time that answers under way have."""
+LEAST_S = 1
 
 
 def bind(host: str, ports: tuple[int, int] | None = None) -> socket.socket:
@@ -71,7 +74,6 @@ class Server:
             log_config=None,
             timeout_keep_alive=KEEP_ALIVE_S,
             backlog=BACKLOG,
-            timeout_graceful_shutdown=1,
             server_header=False,
             date_header=False,
         )
@@ -86,11 +88,15 @@ class Server:
             waited.wait(0.005)
         raise RunError(f"the HTTP server did not start within {STARTED_WITHIN_S:g} s")
 
-    def stop(self) -> None:
-        """Close the port and the connections that are idle; answers under way have a second."""
+    def stop(self, within_s: float = LEAST_S) -> None:
+        """Close the port and the connections that are idle; answers under way have so long, and a second at least.
+
+        Under way is also what the app has given and a slow reader has not taken yet.
+        """
         if self._server is not None:
+            self._server.config.timeout_graceful_shutdown = max(LEAST_S, math.ceil(within_s))
             self._server.should_exit = True
-            self._thread.join(ENDED_WITHIN_S)
+            self._thread.join(within_s + ENDED_WITHIN_S)
         self._listener.close()
 
     def _run(self) -> None:

@@ -141,8 +141,10 @@ class Build:
         )
 
     def _states_bytes(self) -> int:
-        """Weights, two moments and a gradient that is summed in float32, of this rank's part; *estimated*."""
-        layout = self.mesh.layout
+        """Weights, two moments, a gradient that is summed in float32 and, where ranks gather weights of another type,
+        the copy that they gather; of this rank's part, *estimated*.
+        """
+        layout, masters, compute = self.mesh.layout, DTYPES[self.job.spec.precision.masters], DTYPES[self.compute]
         parts = layout.tensor * layout.pipeline * (layout.shard if layout.zero else 1)
-        each = 3 * DTYPES[self.job.spec.precision.masters].itemsize + 4
+        each = 3 * masters.itemsize + 4 + (compute.itemsize if layout.shard > 1 and masters != compute else 0)
         return parameters(self.job.shape) // parts * each

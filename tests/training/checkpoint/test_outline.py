@@ -81,7 +81,7 @@ def states(draw: Any) -> list[list[WriteItem]]:
             max_size=6,
         )
     )
-    plans = []
+    plans: list[list[WriteItem]] = []
     for stage, _, part in product(range(stages), range(replicate), range(shard)):
         items = [whole(f"random-{len(plans)}", (5,)), thing("word"), whole("number", ())]
         for number, (shape, is_cut, where) in enumerate(tensors):

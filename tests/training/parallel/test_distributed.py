@@ -19,7 +19,7 @@ from tradewind.training.model import Decoder, update_balance
 from tradewind.training.model.lora import add_adapters
 from tradewind.training.optimizer import AdamW as TradewindAdamW
 from tradewind.training.optimizer import Muon, total_norm
-from tradewind.training.parallel import DistributedDecoder, Layout, Mesh, Precision, sharding
+from tradewind.training.parallel import DistributedDecoder, Layout, Mesh, Precision, gathered, sharding
 from tradewind.training.parallel.exchanged import on_one_host
 from tradewind.training.parallel.parts import fill, part_of
 from tradewind.training.precision.working import working
@@ -271,9 +271,10 @@ def test_products_in_bfloat16_leave_weights_and_gradients_in_float32(ranks: Rank
 
 def gathered_after(change: str) -> list[str]:
     """Names of the weights of which something else is gathered than what they are, after a change."""
-    decoder = DistributedDecoder(
-        SHAPES["llama"], mesh_of(Layout.of(WORLD)), precision=Precision(compute=torch.bfloat16)
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gathered, "SMALLEST", 0)
+        mesh = mesh_of(Layout.of(WORLD))
+        decoder = DistributedDecoder(SHAPES["llama"], mesh, precision=Precision(compute=torch.bfloat16))
     decoder.initialize(SEED)
     mine = [value.chunk(WORLD)[decoder.mesh.data_rank] for value in batch()]
     decoder.train_pass(*mine, scale=SCALE)
@@ -320,9 +321,13 @@ def test_a_gather_reads_what_a_weight_has_become(ranks: Ranks, change: str) -> N
 
 
 def with_small_groups(axes: dict[str, Any], exchanged: bool) -> tuple[float, dict[str, Tensor], int]:
-    """Loss and this rank's gradients where each block, embedding and head is gathered by itself."""
+    """Loss and this rank's gradients where each block, embedding and head is gathered by itself.
+
+    With `exchanged` weights are gathered into their places and gradients exchanged, without it both as FSDP2 does it.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "SMALLEST_GROUP", 0)
+        patch.setattr(gathered, "SMALLEST", 0 if exchanged else 2**20)
         patch.setenv("LOCAL_WORLD_SIZE", str(WORLD if exchanged else 1))
         mesh = mesh_of(Layout.of(WORLD, **axes))
         decoder = DistributedDecoder(SHAPES["llama"], mesh, precision=Precision(compute=torch.bfloat16))
@@ -341,7 +346,9 @@ def with_small_groups(axes: dict[str, Any], exchanged: bool) -> tuple[float, dic
 
 
 @pytest.mark.parametrize("axes", [{"zero": 3}, {"zero": 1}, {"tensor": 2}, {"pipeline": 2, "microbatches": 2}], ids=str)
-def test_gradients_that_are_exchanged_are_those_that_are_reduced(ranks: Ranks, axes: dict[str, Any]) -> None:
+def test_what_is_gathered_and_exchanged_gives_the_gradients_that_fsdp2_gives(
+    ranks: Ranks, axes: dict[str, Any]
+) -> None:
     expected_loss, _, _ = alone("llama", with_documents=True, z_loss=0.0)
     reduced, exchanged = (ranks.run(with_small_groups, axes, way) for way in (False, True))
     for (loss, expected, modules), (same_loss, gradients, _) in zip(reduced, exchanged, strict=True):

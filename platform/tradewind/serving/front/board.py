@@ -11,15 +11,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 from urllib.parse import urlsplit
 
 from tradewind.errors import SpecError
-from tradewind.serving.report import ReplicaReport
+from tradewind.serving.report import ReplicaReport, ReplicaStatus
 
 STALE_AFTER_S = 3.0
 """Six reports missed: a replica that is silent so long gets no more requests."""
 LOST_AFTER_S = 20.0
 """A replica that is silent so long is not coming back: what it has not answered goes elsewhere."""
+LIFE = get_args(ReplicaStatus)
+"""A replica's states in their order, of which none comes again."""
 RATE_WINDOW_S = 5.0
 TOKENS_OF_A_REQUEST = 256.0
 """Assumed until a replica has reported one."""
@@ -63,6 +66,11 @@ class Seat:
     """It reports nothing by itself: what it answered is read in its answers."""
     answered_tokens: tuple[int, int] = (0, 0)
     """In and out, as far as the answers of a target say."""
+
+    @property
+    def is_leaving(self) -> bool:
+        """It drains, or takes no requests: that it closes a connection is no sign that a request has harmed it."""
+        return self.refused or self.report.status == "draining"
 
     def load_with_one_more(self, request_tokens: float) -> float:
         """Share of the capacity that would be in flight: what was reported, and what came and went since."""
@@ -108,6 +116,8 @@ class Board:
         self._clock = clock
         self._stale_after_s = stale_after_s
         self._ready: list[Seat] = []
+        self._left: dict[str, float] = {}
+        """Who has gone, and when: what they said before may come later."""
         self.names: tuple[str, ...] = ()
         """Of the models behind the replicas that are ready; empty while one of them does not say."""
         self._marks: tuple[bytes, ...] = ()
@@ -120,10 +130,15 @@ class Board:
         self._random = random.Random(seed)
 
     def report(self, report: ReplicaReport) -> None:
-        """Take a replica's word. Raises SpecError for a report that cannot be true."""
+        """Take a replica's word, unless it was overtaken: one that drains or has left does not come back.
+
+        Raises SpecError for a report that cannot be true.
+        """
         if not report.capacity > 0:
             raise SpecError(f"replica {report.replica!r} reports a capacity of {report.capacity}: it is above zero")
         seat = self.seats.get(report.replica)
+        if report.replica in self._left or (seat and _is_older(report, seat.report)):
+            return
         if seat is None:
             host, port, prefix = _address(report)
             is_target = report.url in self._targets
@@ -143,7 +158,8 @@ class Board:
         self._sort()
 
     def leave(self, replica: str) -> None:
-        """Take a replica off the board. Nothing happens when it is not there."""
+        """Take a replica off the board, for good. Nothing happens when it is not there."""
+        self._left[replica] = self._clock()
         if self.seats.pop(replica, None):
             self._sort()
 
@@ -158,6 +174,7 @@ class Board:
         lost = [seat for seat in self.seats.values() if now - seat.heard_at > LOST_AFTER_S]
         for seat in lost:
             del self.seats[seat.report.replica]
+        self._left = {name: left for name, left in self._left.items() if now - left <= LOST_AFTER_S}
         self._sort()
         self.arrivals.mark(now)
         self.tokens.mark(now)
@@ -235,6 +252,10 @@ class Board:
             self._offered, self._is_mixed = offered, len(offered) > 1
             self.names = tuple(dict.fromkeys(name for names in offered for name in names)) if all(offered) else ()
             self._marks = tuple(json.dumps(name, ensure_ascii=False).encode() for name in self.names)
+
+
+def _is_older(report: ReplicaReport, known: ReplicaReport) -> bool:
+    return LIFE.index(report.status) < LIFE.index(known.status)
 
 
 def _address(report: ReplicaReport) -> tuple[str, int, bytes]:

@@ -188,6 +188,11 @@ class ClientConnection(asyncio.Protocol):
     def is_idle(self) -> bool:
         return self.current is None and self._incoming is None and not self._queue
 
+    @property
+    def is_done(self) -> bool:
+        """Idle, and the last answer is in the hands of the system: a slow reader takes it when it can."""
+        return self.is_idle and not self.transport.get_write_buffer_size()
+
     def _advance(self) -> None:
         """Begin with the requests that wait, one after the other."""
         if self._advancing:  # an answer of our own ended at once: the loop below goes on with it

@@ -73,7 +73,7 @@ class Relay:
         for exchange in list(self.held):
             self._give(exchange, answers.refusal(503, "the endpoint is stopping", code="stopping", close=True))
         end = self.now() + self.settings.drain_s
-        while self.now() < end and not all(client.is_idle for client in self.clients):
+        while self.now() < end and not all(client.is_done for client in self.clients):
             await asyncio.sleep(0.02)
         self._ticks.cancel()
         for watcher in self._watchers:
@@ -133,7 +133,7 @@ class Relay:
             return
         seat.open += 1
         exchange.seat = seat
-        if connection := self._take(seat, fresh=exchange.attempts > 0):
+        if connection := self._take(seat, fresh=exchange.avoid is not None):
             self._busy.add(connection)
             connection.send(exchange)
         else:
@@ -142,8 +142,11 @@ class Relay:
             task.add_done_callback(self._tasks.discard)
 
     def died(self, exchange: Exchange, seat: Seat) -> None:
-        """The replica closed the connection before it answered: ask once more, another one where there is one."""
-        exchange.attempts += 1
+        """The replica closed the connection before it answered: ask once more, another one where there is one.
+
+        One that drains closes connections that wait for a request, and may do so just as one comes: that is no attempt.
+        """
+        exchange.attempts += not seat.is_leaving
         exchange.avoid = seat
         if exchange.client is None:
             return
@@ -236,6 +239,9 @@ class Relay:
         if exchange.client is None:
             self.leave_seat(exchange)
             self.put_back(connection)
+        elif not connection.is_open:  # accepted by a port that closed right after: nothing was asked yet
+            self.leave_seat(exchange)
+            self.refused(exchange, seat)
         else:
             self._busy.add(connection)
             connection.send(exchange)

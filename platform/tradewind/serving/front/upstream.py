@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tradewind.serving.front.relay import Relay
 
 BODILESS = (204, 304)
-LOST = "the replica that was answering has gone; what it sent so far is all there is"
+LOST = "the replica that was answering, {}, has gone; what it sent so far is all there is"
 
 
 class ReplicaConnection(asyncio.Protocol):
@@ -204,7 +204,7 @@ class ReplicaConnection(asyncio.Protocol):
             return
         is_between = self._ends_whole and not self._in_chunk
         if self._is_events and self._is_chunked and is_between and not exchange.is_old:
-            client.transport.write(answers.lost_event(LOST))
+            client.transport.write(answers.lost_event(LOST.format(self.seat.report.replica)))
             client.finished(keep=True)
         else:
             client.cut()

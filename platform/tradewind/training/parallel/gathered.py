@@ -26,13 +26,18 @@ from torch.distributed.tensor import DTensor
 
 from tradewind.training.precision.working import working
 
+SMALLEST = 2**20
+"""Weights of a whole tensor. Smaller ones FSDP2 gathers together: for them a collective costs more than copies."""
+
 
 def gather_in_place(weight: nn.Parameter, compute: torch.dtype) -> None:
-    """Let FSDP2 gather a weight so, that it has sharded and that has memory.
+    """Let FSDP2 gather a large weight so, that it has sharded and that has memory.
 
     What does not divide by the ranks is left to FSDP2, which pads it in copies of its own.
     """
-    if not isinstance(weight, DTensor) or weight.device_mesh["shard"].size() == 1 or weight.shape[0] % _cuts(weight):
+    if weight.numel() < SMALLEST or not isinstance(weight, DTensor):
+        return
+    if weight.device_mesh["shard"].size() == 1 or weight.shape[0] % _cuts(weight):
         return
     part: Any = weight._local_tensor
     gathering = _Gathering(weight, compute)
