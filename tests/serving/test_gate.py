@@ -166,3 +166,25 @@ def test_somebody_who_went_away_was_not_answered() -> None:
     gate = Gate(app, limit=1, timeout_s=60, report=reports.append)
     asyncio.run(gate({"type": "http", "method": "POST"}, leaving, deaf))
     assert [report.answered for report in reports] == [False]
+
+
+def test_request_is_counted_before_it_looks_whether_the_gate_is_closed() -> None:
+    """Whoever closes the gate from another thread and then counts misses no request that found it open."""
+    counted: list[int] = []
+
+    class Watched(Gate):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "is_closed":
+                counted.append(self.open)
+            return super().__getattribute__(name)
+
+    async def run() -> None:
+        engine = Engine()
+        engine.go_on.set()
+        gate = Watched(engine, limit=2, timeout_s=60, report=lambda _: None)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://r") as client:
+            await client.post("/v1/completions")
+        assert gate.open == 0
+
+    asyncio.run(run())
+    assert counted == [1]

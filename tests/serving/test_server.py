@@ -9,10 +9,13 @@ import pytest
 
 from tests.conftest import free_port
 from tradewind.errors import CapacityError, RunError
-from tradewind.serving.server import Server, bind
+from tradewind.serving.server import LEAST_S, Server, bind
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
+
+LONG = 30_000_000
+"""More bytes than the system keeps for a connection."""
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,6 +43,26 @@ def test_app_answers_from_a_thread_of_its_own_until_it_is_stopped() -> None:
     assert not server.is_alive
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url)
+
+
+async def long_winded(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LONG)]})
+        await send({"type": "http.response.body", "body": b"x" * LONG})
+    else:
+        await app(scope, receive, send)
+
+
+def test_answer_that_its_reader_has_not_taken_yet_keeps_the_server_as_long_as_was_said() -> None:
+    server = Server(long_winded, bind("127.0.0.1"))
+    server.start()
+    with urllib.request.urlopen(server.url) as answer:
+        stopping = threading.Thread(target=server.stop, args=(30,))
+        stopping.start()
+        stopping.join(LEAST_S + 0.5)
+        assert stopping.is_alive()
+        assert len(answer.read()) == LONG
+    stopping.join()
 
 
 def test_app_that_does_not_start_is_an_error() -> None:

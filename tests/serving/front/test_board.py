@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tradewind.errors import SpecError
-from tradewind.serving.front.board import Board, Seat
+from tradewind.serving.front.board import LOST_AFTER_S, Board, Seat
 from tradewind.serving.report import ReplicaReport, ReplicaStatus
 
 
@@ -201,3 +201,28 @@ def test_where_none_is_wanted_the_next_request_finds_one_all_the_same(board: Boa
     board.report(report("a"))
     board.want(0)
     assert chosen(board).report.replica == "a"
+
+
+def test_word_that_was_overtaken_does_not_bring_a_draining_replica_back(board: Board) -> None:
+    board.report(report("a", "draining"))
+    board.report(report("a"))
+    assert board.choose() is None
+
+
+def test_word_that_was_overtaken_does_not_bring_back_who_has_left(board: Board, clock: Clock) -> None:
+    board.leave("a")
+    board.report(report("a"))
+    assert not board.seats
+    clock.now_s += LOST_AFTER_S + 1
+    board.expire()
+    board.report(report("a"))
+    assert chosen(board).report.replica == "a"
+
+
+@pytest.mark.parametrize("status", ["ready", "draining"])
+def test_replica_leaves_when_it_drains_or_refuses(board: Board, status: ReplicaStatus) -> None:
+    board.report(report("a", status))
+    seat = board.seats["a"]
+    assert seat.is_leaving == (status == "draining")
+    board.take_out(seat)
+    assert seat.is_leaving

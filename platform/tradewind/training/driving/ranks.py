@@ -20,7 +20,8 @@ from tradewind.training.parallel.topology import Place, rank_order, tell
 RACK = "tradewind-rack"
 """A node's label, set by whoever knows: `ray start --labels tradewind-rack=r1`. Any part of a network that is faster
 inside than to its outside: a rack, the nodes of one NVLink domain, a cloud's placement group."""
-ZONE, REGION = ray._raylet.RAY_NODE_ZONE_KEY, ray._raylet.RAY_NODE_REGION_KEY
+ZONE, REGION = "ray.io/availability-zone", "ray.io/availability-region"
+"""Labels that Ray's launcher and KubeRay set."""
 
 
 class Ranks(WorkerGroupCallback):

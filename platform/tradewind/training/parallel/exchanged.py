@@ -43,7 +43,7 @@ class Exchange(ReduceScatter):
         self._sent = sent
         self._next_is_whole = True
 
-    def allocate(self, size: Sequence[int], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    def allocate(self, size: Sequence[int | torch.SymInt], *, dtype: torch.dtype, device: torch.device) -> Tensor:
         """FSDP2 asks for both in turn: the whole gradient is then laid out in it, the part is what it reads."""
         whole, self._next_is_whole = self._next_is_whole, not self._next_is_whole
         return torch.empty(*size, dtype=self._sent if whole else dtype, device=device)

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
@@ -66,7 +67,7 @@ class _Gathering:
         assert weight is not None  # FSDP2 holds it as long as its part
         copy = working(weight, self._compute)
         whole = self._room(copy, mesh.size())
-        with torch.autograd._unsafe_preserve_version_counter(whole):  # what a backward pass has kept is there again
+        with _unsafe_preserve_version_counter(whole):  # what a backward pass has kept is there again
             dist.all_gather_into_tensor(whole, copy, group=mesh.get_group())
         return (copy.view(-1)[:1],), None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -88,7 +89,7 @@ def forget(stage: Stage) -> None:
 def _gather_ahead(stage: Stage) -> None:
     """Before a module computes, the gather of the next one begins; backward, FSDP2 sees to that itself."""
     model = stage.decoder.model
-    order = [model.embed_tokens, *model.layers.values(), stage.decoder.lm_head]
+    order: list[Any] = [model.embed_tokens, *model.layers.values(), stage.decoder.lm_head]
     gathered = [module for module in order if isinstance(module, FSDPModule)]
     for module, following in itertools.pairwise(gathered):
         module.set_modules_to_forward_prefetch([following])

@@ -43,7 +43,7 @@ class Stage(nn.Module):
         assert head is not None
         if self.mesh.layout.tensor > 1:
             hidden = gather_tokens(hidden, self.mesh.weights["tensor"])
-        return cast(Tensor, head.loss(hidden, targets, self._cross_entropy))
+        return head.loss(hidden, targets, self._cross_entropy)
 
     def _cross_entropy(self, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         if self.mesh.layout.tensor == 1:
