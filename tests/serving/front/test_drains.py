@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import threading
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from tests.serving.front.servers import RawClient, RunningFront, Server, ask, running_front
+from tradewind.serving.front import FrontSettings
+from tradewind.serving.front.relay import Relay
 
 Meet = Callable[[socket.socket], None]
 """What becomes of one connection."""
@@ -51,14 +54,23 @@ class StandIn(Server):
 
 def read(connection: socket.socket) -> None:
     """A whole request."""
+    length = 0
     with connection.makefile("rb") as file:
-        lengths = [line for line in iter(file.readline, b"\r\n") if line.lower().startswith(b"content-length")]
-        file.read(int(lengths[0].split(b":")[1]) if lengths else 0)
+        while (line := file.readline().lower()) not in (b"\r\n", b""):
+            if line.startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        file.read(length)
 
 
 def answer(connection: socket.socket) -> None:
     read(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nmade")
+
+
+def begin(connection: socket.socket) -> None:
+    """As one that is killed between the head of an answer and its body, which uvicorn writes one after the other."""
+    read(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nma")
 
 
 def refuse(connection: socket.socket) -> None:
@@ -139,13 +151,38 @@ def test_replicas_that_refuse_before_the_front_has_heard_are_passed_over_however
 
 
 def test_refusal_is_heard_although_the_request_is_not_read_to_its_end() -> None:
-    with fronted(*(StandIn(refuse) for _ in range(4)), StandIn(answer)) as front:
-        with front.raw(ask("/v1/completions", LARGE)) as client:
-            assert made(client)
+    stand_ins = [*(StandIn(refuse) for _ in range(4)), StandIn(answer)]
+    with fronted(*stand_ins) as front, front.raw(ask("/v1/completions", LARGE)) as client:
+        assert made(client)
 
 
 def test_request_waits_where_all_replicas_drain_until_another_is_ready() -> None:
-    with fronted(StandIn(refuse), StandIn(refuse)) as front, StandIn(answer) as new:
-        with front.raw(ask("/v1/completions", SMALL)) as client:
-            front.report(new)
-            assert made(client)
+    body = ask("/v1/completions", SMALL)
+    with StandIn(answer) as new, fronted(StandIn(refuse), StandIn(refuse)) as front, front.raw(body) as client:
+        front.report(new)
+        assert made(client)
+
+
+def test_whole_answer_that_breaks_off_is_asked_for_again() -> None:
+    with fronted(StandIn(begin), StandIn(answer)) as front, front.raw(ask("/v1/completions", SMALL)) as client:
+        assert made(client)
+
+
+def test_front_that_stops_stays_until_a_slow_reader_has_its_answer() -> None:
+    rest = b"x" * 20_000_000
+
+    async def run() -> None:
+        relay = Relay(FrontSettings(port=0))
+        reader, writer = await asyncio.open_connection("127.0.0.1", await relay.start())
+        while not relay.clients:
+            await asyncio.sleep(0)
+        next(iter(relay.clients)).transport.write(rest)
+        stopping = asyncio.create_task(relay.stop())
+        await asyncio.sleep(0.1)
+        assert not stopping.done()
+        assert await reader.readexactly(len(rest)) == rest
+        await stopping
+        writer.close()
+        await writer.wait_closed()
+
+    asyncio.run(run())

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tradewind.serving.front.relay import Relay
 
 BODILESS = (204, 304)
+HELD_BYTES = 64 << 10
+"""An answer of known length is kept so far until it is whole, and asked again where its replica dies meanwhile."""
 LOST = "the replica that was answering, {}, has gone; what it sent so far is all there is"
 
 
@@ -95,7 +97,7 @@ class ReplicaConnection(asyncio.Protocol):
             self._ends_whole = data.endswith(b"\r\n")
             if not exchange.is_old and exchange.client:
                 exchange.client.transport.write(data)
-        elif self._head_done:
+        elif self._is_due(exchange, data):
             self._begin(exchange, data)
         else:
             self._early += data
@@ -165,8 +167,16 @@ class ReplicaConnection(asyncio.Protocol):
 
     # The answer
 
+    def _is_due(self, exchange: Exchange, data: bytes) -> bool:
+        """The client gets what is here. No stream has a length that is known before its end."""
+        if not self._head_done:
+            return False
+        is_stream = self._is_chunked or self._until_close
+        is_long = len(self._early) + len(data) > HELD_BYTES
+        return self._is_complete or self.refuses or is_stream or is_long or exchange.is_old
+
     def _begin(self, exchange: Exchange, data: bytes) -> None:
-        """The head is here: the first bytes go to the client, unless the replica refuses what another may take."""
+        """The first bytes go to the client, unless the replica refuses what another may take."""
         if self.refuses:
             self.drop()
             exchange.upstream = None
