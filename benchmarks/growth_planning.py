@@ -7,6 +7,7 @@ all ranks, is measured beside it on fewer. What the network takes is not in it.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import pickle
@@ -79,7 +80,7 @@ def measure_ours(world: int) -> dict[str, Any]:
         places = places_of(rank, world, files)
         pieces += len(places)
         watch = found if rank == 0 else Stopwatch()
-        parts.append(watch.time("each rank: its places, packed", lambda places=places: packed(places)))
+        parts.append(watch.time("each rank: its places, packed", functools.partial(packed, places)))
     data = found.time("rank 0: the metadata", lambda: assembled(outline, parts))
     seconds = sum(found.seconds.values())
     loading = measure_loading(data, first, world)
@@ -121,7 +122,7 @@ def measure_loading(data: bytes, items: list[Any], world: int) -> dict[str, Any]
     for name, readers in (("as many", world), ("half as many", world // 2)):
         opened = contents._contents_of(data)
         flat = {item.index.fqn: _cut(item, readers - 1, readers) for item in items}
-        found[f"{name}, s"], _ = _timed(lambda opened=opened, flat=flat: opened.of(flat))
+        found[f"{name}, s"], _ = _timed(functools.partial(opened.of, flat))
         assert opened._index
         spans = [opened._index.parts[rank][0] for rank in opened._seen]
         found[f"{name}, bytes"] = sum(end - start for start, end in spans) + index_bytes

@@ -144,7 +144,7 @@ def drawn(shape: tuple[int, ...], part: Any) -> int:
         return 0
     rows = max(1, BLOCK_ELEMENTS // math.prod(shape[1:]))
     first, end = begins[0], begins[0] + local.shape[0]
-    return (min(shape[0], -(-end // rows) * rows) - first // rows * rows) * math.prod(shape[1:])
+    return int((min(shape[0], -(-end // rows) * rows) - first // rows * rows) * math.prod(shape[1:]))
 
 
 def _groups(rank: int, world: int, place: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/serving_churn.py [--requests 10000]
 
-Clients ask the front of an endpoint of the `echo` engine, for streams and whole answers by turns, each again as soon as
+Clients ask the front of an endpoint of the `echo` engine, for streams and whole answers by chance, each again as soon as
 it is answered, while in one phase after another nothing happens, replicas are added and taken away, new versions of the
 model are deployed, replicas get SIGTERM, and replicas get SIGKILL. A request counts in the phase in which it began, and
 nothing is done to replicas in a phase before all requests of the one before are over. An answer is whole with status
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import sys
 import tempfile
 import threading
@@ -40,7 +41,8 @@ from tradewind.serving.model_files import ModelFiles
 
 CLIENTS = 12
 LAW = {"first_s": 0.02, "each_s": 0.005}
-TOKENS = 16
+TOKENS = (8, 24)
+"""Of an answer, at the least and at the most: clients of one length would keep step, and all stream at one time."""
 PATIENCE_S = 120.0
 MOST_REPLICAS = 4
 SHARES = {"nothing": 0.1, "scaled": 0.25, "redeployed": 0.25, "SIGTERM": 0.15, "SIGKILL": 0.25}
@@ -86,6 +88,10 @@ class Phase:
     def requests(self) -> int:
         """Those that are over."""
         return self.whole + len(self.lost)
+
+    @property
+    def is_over(self) -> bool:
+        return self.begun == self.requests
 
     @property
     def cut(self) -> int:
@@ -141,8 +147,7 @@ def _phases(place: tw.Workspace, endpoint: Endpoint, requests: int, diary: Diary
     with Load(endpoint.url, diary) as load:
         for name, act in acts.items():
             phase = load.begin(name)
-            if found:
-                _wait(lambda before=found[-1]: before.begun == before.requests)
+            _wait(lambda: not found or found[-1].is_over)
             while phase.requests < SHARES[name] * requests:
                 if name != "nothing" and phase.requests >= phase.events * SHARES[name] * requests / 3:
                     phase.events += 1
@@ -284,16 +289,16 @@ class Load:
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as clients:
             for number in range(CLIENTS):
-                clients.create_task(self._ask_on(streams=number % 2 == 0))
+                clients.create_task(self._ask_on(random.Random(number)))
 
-    async def _ask_on(self, *, streams: bool) -> None:
+    async def _ask_on(self, chance: random.Random) -> None:
         async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
             while not self._is_over.is_set():
-                await self._ask(client, self._phase, streams=streams)
-                streams = not streams
+                streams = chance.random() < 0.5
+                await self._ask(client, self._phase, chance.randint(*TOKENS), streams=streams)
 
-    async def _ask(self, client: httpx.AsyncClient, phase: Phase, *, streams: bool) -> None:
-        body = {"model": "pilot", "prompt": "the quay at dawn", "max_tokens": TOKENS, "stream": streams}
+    async def _ask(self, client: httpx.AsyncClient, phase: Phase, tokens: int, *, streams: bool) -> None:
+        body = {"model": "pilot", "prompt": "the quay at dawn", "max_tokens": tokens, "stream": streams}
         told, status, why = b"", None, ""
         phase.begun += 1
         began_s = self._diary.now_s()

@@ -68,6 +68,7 @@ def test_killed_replica_ends_its_stream_with_an_error_event(other: Server) -> No
         client.until(b"data: {")
         event = json.loads(b"{" + client.until(b"\n\n"))
         assert event["error"]["code"] == "replica_lost"
+        assert other.name in event["error"]["message"]
         client.until(b"\r\n0\r\n\r\n")
         client.send(get("/health"))
         assert client.answer()[0] == 200
