@@ -6,8 +6,8 @@ An endpoint of the `echo` engine, whose start takes as long as a model's that lo
 policy. Times are from the first request to its first token, and from the begin of the load to the time at
 which the front has as many ready replicas. With `--warm` so many more are kept loaded, and one is always ready: the
 times are from the begin of the load until two have requests, and until two are wanted. Then the load ends, and the
-replicas go. Prints the times, every decision, and as its last line everything as JSON. docs/benchmarks/autoscaling.md
-has the results.
+replicas go. Prints the times, every decision, and as its last line everything as JSON, with the median of each time
+that has a target. docs/benchmarks/autoscaling.md has the results.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -39,6 +40,7 @@ SCALING = {"min": 0, "max": 3, "ttft_s": 1, "cold_start_s": 5, "idle_to_zero_s":
 CLIENTS = 24
 """Three replicas' worth: each has eight slots."""
 LAW = {"start_s": LOAD_S, "first_s": 0.05, "each_s": 0.02}
+TARGETS_S = {"0 to 1, first token": 5.0, "1 to 3, ready": 6.0, "1 to 2, with requests": 1.0}
 
 
 def main() -> None:
@@ -61,7 +63,18 @@ def main() -> None:
     print(f"the policy decides {same[0]} of {same[1]} recorded looks again as it did")
     for times in found:
         print({name: round(seconds, 1) for name, seconds in times.items()})
-    print(json.dumps({"rounds": found, "repeated": same, "machine": describe_machine()}))
+    print(json.dumps({"targets": targets(found, same), "rounds": found, "machine": describe_machine()}))
+
+
+def targets(rounds: list[dict[str, float]], repeated: tuple[int, int]) -> dict[str, dict[str, Any]]:
+    """`repeated`: how many looks were decided again as they were, of how many."""
+    found: dict[str, dict[str, Any]] = {
+        name: {"value": median(times[name] for times in rounds), "target": target, "better": "lower"}
+        for name, target in TARGETS_S.items()
+        if name in rounds[0]
+    }
+    found["looks decided again as they were"] = {"value": repeated[0], "target": repeated[1], "better": "higher"}
+    return found
 
 
 def _round(endpoint: Endpoint) -> dict[str, float]:

@@ -9,7 +9,7 @@ the best that it can do. All take turns in each round in one process; a figure i
 `@serve.batch` asks for the context of a replica, made up here: outside of a deployment it raises RayServeException.
 
 - `idle_ms`: median of one client that asks, waits, asks again. `over_alone_ms` is what batching adds to that.
-- `full_per_s`: inputs a second of `--clients` that do the same at once.
+- `full_per_s`: inputs a second of `--clients` that do the same at once. `times_alone` is that beside `alone`.
 - `deadlines`: requests come by chance (Poisson) at a share of what `ours` answers when it is full, each with
   `--deadline-ms`. `in_time` were answered before, `late` after or not, `refused` at once. Of `serve`, which knows no
   deadline, every answer counts that comes.
@@ -45,6 +45,8 @@ from tradewind.engines.predict.batcher import Batcher, BusyError, LateError
 
 SHARES = (0.5, 0.8, 1.5)
 NAMES = ("alone", "ours", "serve", "serve0")
+CLIENTS = 128
+"""The target beside the model alone is for so many."""
 Ask = Callable[[Any, float], Awaitable[Any]]
 
 
@@ -67,12 +69,25 @@ class Model:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=1024)
-    parser.add_argument("--clients", type=int, default=128)
+    parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each figure in each round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--deadline-ms", type=float, default=50.0)
     given = parser.parse_args()
-    print(json.dumps(uvloop.run(measured(given))))
+    found = uvloop.run(measured(given))
+    print(json.dumps({"targets": targets(found), **found}))
+
+
+def targets(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    told = {"over_alone_ms": _target(found["over_alone_ms"], 2.0, "lower")}
+    if found["settings"]["clients"] == CLIENTS:
+        told["times_alone"] = _target(found["times_alone"], 3.0, "higher")
+    return told
+
+
+def _target(figures: dict[str, float], target: float, better: str) -> dict[str, Any]:
+    peers = {name: figures[name] for name in ("serve", "serve0")}
+    return {"value": figures["ours"], "target": target, "better": better, "peers": peers}
 
 
 async def measured(given: argparse.Namespace) -> dict[str, Any]:

@@ -7,7 +7,8 @@
 The engine's law: the first of 16 tokens after `--each-s`, each further one as long after the one before. All take
 turns within each round, in another order each time; what is said of one is the median of its rounds, and `ratio` the
 median of its rate by that of the bare server in the same round. Every answer is counted; a wrong one shows.
-Processor seconds are of the process that is added, for 1,000 answers.
+Processor seconds are of the process that is added, for 1,000 answers. The last line is everything as JSON, with what
+has a target: the rates at 32 streams of an engine of 5 ms, and how long a slot is held for a client that is gone.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ CLIENT = Path(__file__).with_name("serving_client.py")
 START_TIMEOUT_S = 60.0
 RUN_TIMEOUT_S = 120.0
 SLOTS = 256
+EACH_S = 0.005
+OURS = ("replica", "in Ray")
+"""What has a target for its rate beside the bare server's, at 32 streams of an engine of `EACH_S`."""
 FIGURES = ("per_s", "ttft_p50_ms", "ttft_p99_ms", "latency_p50_ms", "latency_p99_ms", "itl_p50_ms")
 
 
@@ -82,7 +86,7 @@ def main() -> None:
     parser.add_argument("--modes", default="stream,unary")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.8, help="of one run in a round")
-    parser.add_argument("--each-s", type=float, default=0.005)
+    parser.add_argument("--each-s", type=float, default=EACH_S)
     parser.add_argument(
         "--in-ray", action="store_true", help="also what `tw serve` brings up: front and replica in Ray"
     )
@@ -109,7 +113,25 @@ def main() -> None:
         results["abandoned_ms"] = _abandon(subjects[2], subjects[1])
         print("slot free after a client has gone, ms:", results["abandoned_ms"], flush=True)
     results["load_after"] = load()
-    print(json.dumps(results))
+    print(json.dumps({"targets": targets(results), **results}))
+
+
+def targets(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    is_meant = results["each_s"] == EACH_S
+    cells = [one for one in results["cells"] if is_meant and (one["mode"], one["concurrency"]) == ("stream", 32)]
+    peers = {cell["name"]: cell["ratio"] for cell in cells if cell["name"] not in ("bare", "front", *OURS)}
+    found = {
+        f"{cell['name']}, of bare at 32 streams": {
+            "value": cell["ratio"],
+            "target": 0.95,
+            "better": "higher",
+            "peers": peers,
+        }
+        for cell in cells
+        if cell["name"] in OURS
+    }
+    most_ms = results["abandoned_ms"]["most"]
+    return {**found, "slot free after a client has gone, ms": {"value": most_ms, "target": 200, "better": "lower"}}
 
 
 def _versions() -> dict[str, str]:

@@ -2,12 +2,12 @@
 
     .venv/bin/python benchmarks/serving_churn.py [--requests 10000]
 
-Clients ask the front of an endpoint of the `echo` engine, for streams and whole answers by chance, each again as soon as
-it is answered, while in one phase after another nothing happens, replicas are added and taken away, new versions of the
-model are deployed, replicas get SIGTERM, and replicas get SIGKILL. A request counts in the phase in which it began, and
-nothing is done to replicas in a phase before all requests of the one before are over. An answer is whole with status
-200 and, of a stream, its last event; a stream that ends without it was cut. Prints a line for each phase and one for
-each request that was lost, with what happened to replicas about then, and as its last line everything as JSON.
+Clients ask the front of an endpoint of the `echo` engine, for streams and whole answers by chance, each again as soon
+as it is answered, while in one phase after another nothing happens, replicas are added and taken away, new versions of
+the model are deployed, replicas get SIGTERM, and replicas get SIGKILL. A request counts in the phase in which it began,
+and nothing is done to replicas in a phase before all requests of the one before are over. An answer is whole with
+status 200 and, of a stream, its last event; a stream that ends without it was cut. Prints a line for each phase and one
+for each request that was lost, with what happened to replicas about then, and as its last line everything as JSON.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import random
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -47,6 +49,8 @@ PATIENCE_S = 120.0
 MOST_REPLICAS = 4
 SHARES = {"nothing": 0.1, "scaled": 0.25, "redeployed": 0.25, "SIGTERM": 0.15, "SIGKILL": 0.25}
 """Of all requests, the least that a phase has."""
+EVENTS = 3
+"""In a phase, at the least."""
 DRAINS = ("scaled", "redeployed", "SIGTERM")
 WHY_BYTES = 300
 ABOUT_S = 1.0
@@ -131,7 +135,7 @@ def main() -> None:
         print(phase.told())
         for lost in phase.lost:
             print("lost:", asdict(lost), *diary.about(lost), sep="\n    ")
-    print(json.dumps(_told(phases)))
+    print(json.dumps({**_told(phases), "diary": list(diary.lines())}))
 
 
 def _phases(place: tw.Workspace, endpoint: Endpoint, requests: int, diary: Diary) -> list[Phase]:
@@ -144,15 +148,15 @@ def _phases(place: tw.Workspace, endpoint: Endpoint, requests: int, diary: Diary
         "SIGKILL": lambda: churn.end_one("kill"),
     }
     found: list[Phase] = []
-    with Load(endpoint.url, diary) as load:
+    with Load(endpoint.url, diary) as load, _repeated(churn.watch):
         for name, act in acts.items():
             phase = load.begin(name)
             _wait(lambda: not found or found[-1].is_over)
-            while phase.requests < SHARES[name] * requests:
-                if name != "nothing" and phase.requests >= phase.events * SHARES[name] * requests / 3:
+            least, events = SHARES[name] * requests, 0 if name == "nothing" else EVENTS
+            while phase.requests < least or phase.events < events:
+                if events and phase.requests >= phase.events * least / events:
                     phase.events += 1
                     act()
-                churn.look()
                 time.sleep(0.1)
             churn.settle()
             found.append(phase)
@@ -211,9 +215,10 @@ class Diary:
         self._known = states
 
     def about(self, lost: Lost) -> Iterator[str]:
-        for second, what in self._lines:
-            if lost.began_s - ABOUT_S <= second <= lost.ended_s + ABOUT_S:
-                yield f"{second} {what}"
+        return self.lines(lost.began_s - ABOUT_S, lost.ended_s + ABOUT_S)
+
+    def lines(self, first_s: float = 0.0, last_s: float = math.inf) -> Iterator[str]:
+        return (f"{second} {what}" for second, what in self._lines if first_s <= second <= last_s)
 
 
 class Churn:
@@ -231,22 +236,22 @@ class Churn:
 
     def redeploy(self) -> None:
         """The other version of the model."""
-        before = self.look()
+        before = self._ready()
         self._deploy(model="pilot@2" if self._wish.model == "pilot@1" else "pilot@1")
-        _wait(lambda: not before & self.look())
+        _wait(lambda: not before & self._ready())
         self.settle()
 
     def end_one(self, how: str) -> None:
-        victim = sorted(self.look())[0]
-        (url,) = (one["url"] for one in self._endpoint.replicas() if one["replica"] == victim)
-        process = process_at(url)
-        self._diary.note(f"{how} {victim}")
+        victim = sorted(self._ready())[0]
+        (known,) = (one for one in self._endpoint.replicas() if one["replica"] == victim)
+        process = process_at(known["url"])
+        self._diary.note(f"{how} {victim}, where {known['open']} requests are open")
         getattr(process, how)()
-        _wait(lambda: victim not in self.look())
+        _wait(lambda: victim not in self._ready())
         self.settle()
 
     def settle(self) -> None:
-        _wait(lambda: len(self.look()) == self._wish.replicas)
+        _wait(lambda: len(self._ready()) == self._wish.replicas)
 
     def _deploy(self, **changes: Any) -> None:
         self._diary.note(f"deploy {changes}")
@@ -255,12 +260,16 @@ class Churn:
         run(application(self._wish, self._place.store, files, is_own=True), self._wish.name)
         self.settle()
 
-    def look(self) -> set[str]:
-        """Those that get requests, and a line in the diary for each of which the front knows more than before."""
+    def watch(self) -> None:
+        """Have the diary tell what the front knows."""
         found = self._endpoint.replicas()
-        states = {one["replica"]: "refuses" if one["refused"] else one["status"] for one in found}
-        self._diary.see(states)
-        return {one["replica"] for one in found if states[one["replica"]] == "ready" and one["silent_s"] < 3}
+        self._diary.see({one["replica"]: "refuses" if one["refused"] else one["status"] for one in found})
+
+    def _ready(self) -> set[str]:
+        found = self._endpoint.replicas()
+        return {
+            one["replica"] for one in found if one["status"] == "ready" and not one["refused"] and one["silent_s"] < 3
+        }
 
 
 class Load:
@@ -316,6 +325,24 @@ class Load:
         else:
             why = why or told[-WHY_BYTES:].decode(errors="replace")
             phase.lost.append(Lost(phase.name, streams, began_s, ended_s, status, len(told), why))
+
+
+@contextmanager
+def _repeated(work: Callable[[], None]) -> Iterator[None]:
+    """Ten times a second in a thread."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(0.1):
+            work()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _wait(what: Callable[[], object]) -> None:

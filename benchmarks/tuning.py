@@ -5,8 +5,9 @@
 `kills`: 16 trials of 20 steps of 0.25 s, a checkpoint at each fifth, 4 at once; so many times the worker of a running
 trial that was not killed yet ends by SIGKILL. Wall time, steps that were really made, steps that were made again.
 `many`: 50 trials. `driver`: the process that drives is killed, with all of its Ray, and another one goes on.
-The objective is `tests.tuning.toy.objective`: noisy, and the same for both. Walls are from the first start of slots
-to the last result; a Ray that starts and imports of the driver are in neither. The last line is everything as JSON.
+The objective is `tests.tuning.sea.objective`: noisy, and the same for both. Walls are from the first start of slots
+to the last result; a Ray that starts and imports of the driver are in neither. The last line is everything as JSON,
+with the medians of what has a target: kills without early stopping, many trials, and the driver's kill.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -32,9 +34,34 @@ sys.path.insert(0, str(ROOT / "platform"))
 from benchmarks.machine import describe_machine
 
 STEPS, STEP_S, AT_ONCE, SEED = 20, 0.25, 4, 7
+INTERVAL = 5
+"""Steps from one checkpoint to the next."""
+MANY = 50
 TICKS_S = {5: 4.0, 10: 2.0}
 """Kills → seconds between them."""
 LOG = "TOY_LOG"
+Run = dict[str, Any]
+
+
+def _killed(most: float) -> dict[str, float | None]:
+    """`most`: times what it is without kills."""
+    return {
+        "wall_s beside no kills": most,
+        "machine_s beside no kills": most,
+        "steps made again a kill": INTERVAL,
+        "kill to next step, s": None,
+        "overhead_s": 1.0,
+    }
+
+
+TARGETS: dict[str, dict[str, float | None]] = {
+    "0 kills": {"overhead_s": 1.0},
+    "5 kills": _killed(1.08),
+    "10 kills": _killed(1.15),
+    "many": {"wall_s": 180.0},
+    "driver": {"to_first_step_s": 10.0, "again": AT_ONCE * INTERVAL, "trials lost": 0},
+}
+"""Part → figure → at most."""
 
 
 def main() -> None:
@@ -51,7 +78,7 @@ def main() -> None:
         print(json.dumps(_one(Path(arguments.folder), **json.loads(arguments.one))))
         return
     found = list(_all(arguments))
-    print(json.dumps({"machine": describe_machine(), "runs": found}))
+    print(json.dumps({"targets": targets(found), "machine": describe_machine(), "runs": found}))
 
 
 def _all(arguments: argparse.Namespace) -> Any:
@@ -63,10 +90,61 @@ def _all(arguments: argparse.Namespace) -> Any:
                     for system in systems:
                         yield _told(system=system, scheduler=scheduler, kills=kills, trials=16)
     if "many" in arguments.parts:
-        yield _told(system="tradewind", scheduler="asha", kills=0, trials=50)
+        yield _told(system="tradewind", scheduler="asha", kills=0, trials=MANY)
     if "driver" in arguments.parts:
         for system in systems:
             yield _told(system=system, scheduler="asha", kills=0, trials=16, driver_after=73)
+
+
+def targets(runs: list[Run]) -> dict[str, dict[str, Any]]:
+    """Medians of each part that was run: None where no run of it came to its end, and as target where none is set."""
+    ours, plain = (_by_part([run for run in runs if run["system"] == system]) for system in ("tradewind", "ray"))
+    return {
+        f"{figure}, {part}": {
+            "value": _median(ours[part], figure),
+            "target": target,
+            "better": "lower",
+            "ray_tune": _median(plain.get(part, []), figure),
+        }
+        for part, figures in TARGETS.items()
+        if part in ours
+        for figure, target in figures.items()
+    }
+
+
+def _by_part(runs: list[Run]) -> dict[str, list[Run]]:
+    parts: dict[str, list[Run]] = {}
+    for run in runs:
+        parts.setdefault(_part(run), []).append(run)
+    unkilled = {figure: _median(parts.get("0 kills", []), figure) for figure in ("wall_s", "machine_s")}
+    return {part: [run | _derived(run, unkilled) for run in of_part] for part, of_part in parts.items()}
+
+
+def _part(run: Run) -> str:
+    if "driver_after" in run:
+        return "driver"
+    if run["trials"] == MANY:
+        return "many"
+    return f"{run['kills']} kills" + (" and stops" if run["scheduler"] != "none" else "")
+
+
+def _derived(run: Run, unkilled: dict[str, float | None]) -> Run:
+    found: Run = {}
+    for figure, without in unkilled.items():
+        if without and figure in run:
+            found[f"{figure} beside no kills"] = run[figure] / without
+    if run.get("killed"):
+        found["steps made again a kill"] = run["again"] / run["killed"]
+    if run.get("recovery_s"):
+        found["kill to next step, s"] = median(run["recovery_s"])
+    if "ended" in run:
+        found["trials lost"] = run["trials"] - run["ended"]
+    return found
+
+
+def _median(runs: list[Run], figure: str) -> float | None:
+    values = [run[figure] for run in runs if run.get(figure) is not None]
+    return round(median(values), 3) if values else None
 
 
 def _told(**wish: Any) -> dict[str, Any]:
