@@ -50,6 +50,11 @@ def test_processor_does_not_turn_latent_vectors_by_the_kernel_that_does_it_wrong
     assert arguments(files, settings, cpu=True)["compilation_config"] == {"custom_ops": ["-rotary_embedding"]}
     assert "compilation_config" not in arguments(files, settings, cpu=False)
     assert "compilation_config" not in made(cpu=True)
+    own = EngineSettings(more={"compilation_config": {"level": 0, "custom_ops": ["+rms_norm"]}})
+    assert arguments(files, own, cpu=True)["compilation_config"] == {
+        "level": 0,
+        "custom_ops": ["-rotary_embedding", "+rms_norm"],
+    }
 
 
 @pytest.mark.parametrize(("rank", "whole"), [(512, None), (256, None), (32, "1")])

@@ -37,9 +37,9 @@ WIDTHS_OF_MLA = (320, 576)
 raises "Head dimension … is not supported by MLA" on any chip (`MLACommonMetadata`, vLLM 0.29)."""
 WHOLE_HEADS = {"VLLM_MLA_DISABLE": "1"}
 """Latent attention with the keys and values of all heads in the cache: the same answers, more memory."""
-PLAIN_ROTATION = {"custom_ops": ["-rotary_embedding"]}
-"""vLLM's kernel for processors takes [tokens, heads * size]; of the [tokens, heads, size] that latent attention gives,
-it turns the first head of the first token alone rightly (csrc/cpu/pos_encoding.cpp, vLLM 0.29)."""
+PLAIN_ROTATION = ("-rotary_embedding",)
+"""Of vLLM's `custom_ops`. Its kernel for processors takes [tokens, heads * size]; of the [tokens, heads, size] that latent
+attention gives, it turns the first head of the first token alone rightly (csrc/cpu/pos_encoding.cpp, vLLM 0.29)."""
 
 
 def is_for_cpu() -> bool:
@@ -81,9 +81,14 @@ def arguments(files: Path, settings: EngineSettings, *, cpu: bool) -> dict[str, 
         made["enforce_eager"] = True
         if settings.tensor * settings.pipeline == 1:
             made["distributed_executor_backend"] = ONE_PROCESS
-        if _latent_width(files) is not None:
-            made["compilation_config"] = PLAIN_ROTATION
-    return made | dict(settings.more)
+    more = dict(settings.more)
+    if cpu and _latent_width(files) is not None:
+        more["compilation_config"] = _with_plain_rotation(more.get("compilation_config", {}))
+    return made | more
+
+
+def _with_plain_rotation(wish: Mapping[str, Any]) -> dict[str, Any]:
+    return {**wish, "custom_ops": [*PLAIN_ROTATION, *wish.get("custom_ops", ())]}
 
 
 def _latent_width(files: Path) -> int | None:
