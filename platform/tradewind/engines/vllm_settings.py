@@ -38,8 +38,8 @@ raises "Head dimension … is not supported by MLA" on any chip (`MLACommonMetad
 WHOLE_HEADS = {"VLLM_MLA_DISABLE": "1"}
 """Latent attention with the keys and values of all heads in the cache: the same answers, more memory."""
 PLAIN_ROTATION = ("-rotary_embedding",)
-"""Of vLLM's `custom_ops`. Its kernel for processors takes [tokens, heads * size]; of the [tokens, heads, size] that latent
-attention gives, it turns the first head of the first token alone rightly (csrc/cpu/pos_encoding.cpp, vLLM 0.29)."""
+"""Of vLLM's `custom_ops`. Its kernel for processors takes [tokens, heads * size]; of the [tokens, heads, size] of
+latent attention it turns the first head of the first token alone rightly (csrc/cpu/pos_encoding.cpp, vLLM 0.29)."""
 
 
 def is_for_cpu() -> bool:
