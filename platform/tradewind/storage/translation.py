@@ -68,7 +68,7 @@ def passes(exc: BaseException) -> bool:
 
     A 409 passes as well, except where it is Azure's word for an object that exists.
     """
-    import obstore.exceptions as foreign
+    from obstore import exceptions as foreign
 
     if not isinstance(exc, (foreign.BaseError, OSError)) or isinstance(exc, FileNotFoundError) or is_taken(exc):
         return False
@@ -83,7 +83,7 @@ def passes(exc: BaseException) -> bool:
 
 def is_taken(exc: BaseException) -> bool:
     """A create found an object. A 409 of S3 and Google says only that others write there too, now."""
-    import obstore.exceptions as foreign
+    from obstore import exceptions as foreign
 
     if not isinstance(exc, (foreign.AlreadyExistsError, foreign.PreconditionError)):
         return False
@@ -108,7 +108,7 @@ def is_lost_upload(exc: BaseException) -> bool:
 
 def is_unsupported(exc: BaseException) -> bool:
     """The server knows no conditional writes and says so."""
-    import obstore.exceptions as foreign
+    from obstore import exceptions as foreign
 
     return isinstance(exc, foreign.NotSupportedError) or "status code: 501" in str(exc)
 
@@ -116,7 +116,7 @@ def is_unsupported(exc: BaseException) -> bool:
 @contextmanager
 def translated(url: str, key: str) -> Iterator[None]:
     """Raises ours for what is raised by obstore inside."""
-    import obstore.exceptions as foreign
+    from obstore import exceptions as foreign
 
     place = f"{url}/{key}"
     try:
