@@ -51,6 +51,8 @@ EVERY_STEPS, STEP_S, DEADLINE_S = 10, 0.1, 15.0
 """Plain Ray Train checkpoints each tenth step; ours by time, which is as often."""
 SETTLE_S = 30.0
 """Between kills: what was used up is made ready again."""
+SETTLED_STEPS = 200
+"""While a run is younger, spare processes load beside it."""
 SHAPE: dict[str, Any] = {"hidden": 128, "layers": 4, "heads": 4, "tied": False}
 BATCH = {"sequences": 8, "tokens_per_sequence": 64}
 
@@ -218,7 +220,7 @@ def _used() -> dict[str, float]:
 
 
 def overhead(folder: Path, count: int) -> dict[str, Any]:
-    ours, outside = _in_new_process(_our_steps, folder / "overhead", 150)
+    ours, outside = _in_new_process(_our_steps, folder / "overhead", 500)
     bare = _in_new_process(_bare, folder / "bare", 100)
     plain = _in_new_process(_plain_reports, folder / "reports", 5)
     return {
@@ -237,7 +239,7 @@ def _our_steps(folder: Path, steps: int) -> tuple[float, float]:
         plain_fit = fit.fit
         vars(fit)["fit"] = lambda job, session: plain_fit(job, session, lambda config: _stopwatch(config, path))
         workspace.train(_spec(max_steps=steps, checkpoint_every_s="1h")).wait()
-    times = [tuple(map(float, line.split())) for line in Path(path).read_text().splitlines()][20:-1]
+    times = [tuple(map(float, line.split())) for line in Path(path).read_text().splitlines()][SETTLED_STEPS:-1]
     whole = [after[0] - before[0] for before, after in itertools.pairwise(times)]
     inside = [end - begin for begin, end in times[:-1]]
     return median(whole), median(1 - part / of for part, of in zip(inside, whole, strict=True))
