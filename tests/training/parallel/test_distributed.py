@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from tradewind.training.model.lora import add_adapters
 from tradewind.training.optimizer import AdamW as TradewindAdamW
 from tradewind.training.optimizer import Muon, total_norm
 from tradewind.training.parallel import DistributedDecoder, Layout, Mesh, Precision, gathered, sharding
-from tradewind.training.parallel.exchanged import on_one_host
+from tradewind.training.parallel.exchanged import hosts_of_ranks
 from tradewind.training.parallel.parts import fill, part_of
 from tradewind.training.precision.working import working
 
@@ -328,7 +329,8 @@ def with_small_groups(axes: dict[str, Any], exchanged: bool) -> tuple[float, dic
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "SMALLEST_GROUP", 0)
         patch.setattr(gathered, "SMALLEST", 0 if exchanged else 2**20)
-        patch.setenv("LOCAL_WORLD_SIZE", str(WORLD if exchanged else 1))
+        if not exchanged:
+            patch.setattr(sharding, "hosts_of_ranks", lambda: [f"host-{rank}" for rank in range(WORLD)])
         mesh = mesh_of(Layout.of(WORLD, **axes))
         decoder = DistributedDecoder(SHAPES["llama"], mesh, precision=Precision(compute=torch.bfloat16))
     decoder.initialize(SEED)
@@ -359,10 +361,5 @@ def test_what_is_gathered_and_exchanged_gives_the_gradients_that_fsdp2_gives(
             torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-8)
 
 
-def test_ranks_are_on_one_host_where_no_other_host_has_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert on_one_host([4, 5, 6, 7])
-    assert on_one_host([1, 3])
-    assert not on_one_host([3, 4])
-    monkeypatch.delenv("LOCAL_WORLD_SIZE")
-    assert not on_one_host([0, 1])
+def test_all_ranks_know_where_all_are(ranks: Ranks) -> None:
+    assert ranks.run(hosts_of_ranks) == [[socket.gethostname()] * WORLD] * WORLD

@@ -67,12 +67,8 @@ class Decoder(nn.Module):
         FSDP2 must be told of it: `register_fsdp_forward_method(model, "loss")`.
         """
         hidden = self.hidden_states(tokens, documents=documents, positions=positions)
-        return linear_cross_entropy(hidden, self.head(), targets, mask=mask, z_loss=z_loss)
-
-    def head(self) -> Tensor:
-        """The output matrix [vocabulary, hidden]."""
         assert self.lm_head is not None
-        return self.lm_head.weight
+        return linear_cross_entropy(hidden, self.lm_head.weight, targets, mask=mask, z_loss=z_loss)
 
     def initialize(self, seed: int) -> None:
         """Draw the first weights in place, the same for every sharding. See `initialization.py`."""

@@ -65,8 +65,8 @@ class AdamW(torch.optim.Optimizer):
         state = self._state_of(weight)
         numbers = AdamWNumbers(group["lr"], group["betas"], group["eps"], group["weight_decay"], int(state["step"]) + 1)
         assert weight.grad is not None
-        mine, grad = part_here(weight), local(weight.grad)
-        mean, spread = local(state["exp_avg"]), local(state["exp_avg_sq"])
+        held = weight, weight.grad, state["exp_avg"], state["exp_avg_sq"]
+        mine, grad, mean, spread = (part_here(one) for one in held)
         state["step"] += 1
         if mine.is_cuda or len({mine.dtype, grad.dtype, mean.dtype}) > 1:
             adamw_(mine, grad, mean, spread, shrink, numbers, held_copy(weight))
@@ -108,15 +108,10 @@ def total_norm(grads: list[Tensor], stage_ranks: int = 1, group: dist.ProcessGro
     A part that several ranks of a stage hold is counted by each with its share, so one sum over all ranks is right for
     weights that are whole, sharded or cut alike.
     """
-    total = squares([local(grad) for grad in grads], [pieces(grad) / stage_ranks for grad in grads])
+    total = squares([part_here(grad) for grad in grads], [pieces(grad) / stage_ranks for grad in grads])
     if group is not None:
         dist.all_reduce(total, group=group)
     return total.sqrt()
-
-
-def local(x: Tensor) -> Tensor:
-    """This rank's part of a DTensor; any other tensor itself."""
-    return x.to_local() if isinstance(x, DTensor) else x
 
 
 def pieces(x: Tensor) -> int:

@@ -6,34 +6,33 @@ in the end. Ranks that send each other their parts and add what came give the sa
 
 from __future__ import annotations
 
-import os
+import socket
 from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.fsdp._fully_shard._fsdp_api import ReduceScatter
 
 from tradewind.training.kernels import add_parts
 
 
-def exchange_gradients(module: FSDPModule, policy: MixedPrecisionPolicy, ranks: Sequence[int]) -> None:
-    """Let FSDP2 reduce the gradients of a module so, where its `ranks` are on one host and it saves anything.
+def exchange_gradients(module: FSDPModule, sent: torch.dtype, ranks: Sequence[int], hosts: Sequence[str]) -> None:
+    """Let FSDP2 reduce the gradients of a module so, where its `ranks` are on one of `hosts`.
 
-    Between hosts a ring needs fewer messages. To be called for modules whose gradients are reduced in every pass:
-    those that were added up before are float32 already.
+    Between hosts a ring needs fewer messages. For modules whose gradients are reduced in every pass: what was added up
+    before is float32 already.
     """
-    sent, added = policy.param_dtype, policy.reduce_dtype
-    if sent is None or added is None or sent == added or not on_one_host(ranks):
-        return
-    module.set_custom_reduce_scatter(Exchange(sent))
+    if len({hosts[rank] for rank in ranks}) == 1:
+        module.set_custom_reduce_scatter(Exchange(sent))
 
 
-def on_one_host(ranks: Sequence[int]) -> bool:
-    """Whether ranks are neighbours on a host, as torchrun and Ray Train number them."""
-    per_host = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return len({rank // per_host for rank in ranks}) == 1
+def hosts_of_ranks() -> list[str]:
+    """The name of each rank's host, told by all, so that all decide alike what follows from it. A collective."""
+    hosts = [""] * dist.get_world_size()
+    dist.all_gather_object(hosts, socket.gethostname())
+    return hosts
 
 
 class Exchange(ReduceScatter):

@@ -15,7 +15,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from tradewind.training.model.experts import RoutedExperts
-from tradewind.training.parallel.exchanged import exchange_gradients
+from tradewind.training.parallel.exchanged import exchange_gradients, hosts_of_ranks
 from tradewind.training.parallel.gathered import gather_in_place
 from tradewind.training.parallel.mesh import Mesh
 from tradewind.training.parallel.parts import sum_partial, tie
@@ -46,13 +46,17 @@ def shard(stage: Stage, mesh: Mesh, precision: Precision) -> None:
     policy = MixedPrecisionPolicy(
         param_dtype=precision.compute, reduce_dtype=precision.reduce, cast_forward_inputs=False
     )
+    in_each_pass = mesh.layout.zero >= 2 and mesh.layout.pipeline == 1  # see `set_last_pass`
+    exchanges = in_each_pass and precision.compute != precision.reduce
+    hosts = hosts_of_ranks() if exchanges else []
     for group in _groups(stage, mesh):
         again = mesh.layout.zero == 3 and not group.is_last
         sharded = fully_shard(group.module, mesh=group.axes, mp_policy=policy, reshard_after_forward=again)
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)  # gloo cannot multiply while it reduces, as NCCL would
-        if mesh.layout.zero >= 2 and mesh.layout.pipeline == 1:  # reduced in each pass, see `set_last_pass`
-            exchange_gradients(sharded, policy, dist.get_process_group_ranks(group.axes.get_group("shard")))
+        if exchanges:
+            ranks = dist.get_process_group_ranks(group.axes.get_group("shard"))
+            exchange_gradients(sharded, precision.compute, ranks, hosts)
     if isinstance(stage.decoder.lm_head, FSDPModule):
         register_fsdp_forward_method(stage.decoder.lm_head, "loss")
     _gather_ahead(stage)

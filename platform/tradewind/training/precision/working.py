@@ -36,10 +36,10 @@ def held_copy(weight: Tensor) -> Tensor | None:
     return held[1] if held is not None and held[0] == _version(weight) else None
 
 
-def part_here(weight: Tensor) -> Tensor:
-    """This rank's part of a weight, without gradients. A change of it in place is seen by `working`."""
+def part_here(x: Tensor) -> Tensor:
+    """This rank's part of a DTensor, or any other tensor, without gradients. `working` sees what is done to it."""
     with torch.no_grad():
-        return (weight.to_local() if isinstance(weight, DTensor) else weight).detach()
+        return (x.to_local() if isinstance(x, DTensor) else x).detach()
 
 
 def join_rows(*weights: nn.Parameter) -> None:
